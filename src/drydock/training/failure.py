@@ -6,7 +6,8 @@ from drydock.contract import Tree
 
 
 def write_failure(tree: Tree, message: str) -> None:
-    """Put `message` (first line: what failed and what to do) into `/opt/ml/output/failure`, whole or not at all.
+    """Put `message` into `/opt/ml/output/failure`, whole or not at all. Its first line says what failed
+    and what to do: it is what people see of the job first.
 
     Raises OSError where the output folder cannot be written.
     """
