@@ -1,0 +1,149 @@
+"""DRYDOCK_HOME: the one folder in which the local SageMaker keeps everything that must outlive it.
+
+::
+
+    HOME
+    ├── service.lock       held by the service (and by `gc` where none runs): one owner at a time
+    ├── service.json       process id, endpoint and engine of the running service; for `status`, `down`
+    ├── service.log        requests and the stack traces of our own errors
+    ├── jobs.sqlite        the jobs
+    ├── jobs/JOB           working files of one job
+    ├── s3/                index.sqlite, blobs/, incoming/
+    └── logs/GROUP/STREAM  one file of events a log stream
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+HOME_VARIABLE = "DRYDOCK_HOME"
+DEFAULT_HOME = ".drydock"
+
+
+class HomeError(Exception):
+    """The home cannot be used; the message is one line for the user."""
+
+
+class HomeInUseError(HomeError):
+    """Another process holds the home's lock."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below one home folder; `create` makes the folders."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls, option: str | None, environment: Mapping[str, str] = os.environ) -> "Home":
+        """The home that `--home` names, else DRYDOCK_HOME, else `.drydock` below the current folder."""
+        return cls(Path(option or environment.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute())
+
+    @property
+    def database(self) -> Path:
+        return self.root / "jobs.sqlite"
+
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
+    @property
+    def s3(self) -> Path:
+        return self.root / "s3"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def service_log(self) -> Path:
+        return self.root / "service.log"
+
+    @property
+    def service_file(self) -> Path:
+        return self.root / "service.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "service.lock"
+
+    def create(self) -> None:
+        """Makes the folders.
+
+        Raises HomeError where that is not possible.
+        """
+        try:
+            for folder in (self.root, self.jobs, self.s3, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(13, os.strerror(13))
+        except OSError as error:
+            raise HomeError(
+                f"cannot write to the home {self.root}: {error.strerror}; give another with --home DIR"
+            ) from error
+
+    def lock(self) -> "HomeLock":
+        return HomeLock(self)
+
+    def running_service(self) -> dict[str, Any] | None:
+        """What the running service wrote about itself; None where none holds the home."""
+        try:
+            with self.lock():
+                return None
+        except HomeInUseError:
+            pass
+        except HomeError:
+            return None  # a home that was never made
+        try:
+            document: dict[str, Any] = json.loads(self.service_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None  # it holds the lock but does not answer yet
+        return document
+
+    def write_service_file(self, document: Mapping[str, Any]) -> None:
+        """Replaces `service.json` in one step: a reader sees the old or the new one."""
+        temporary = self.service_file.with_suffix(".new")
+        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        temporary.replace(self.service_file)
+
+
+class HomeLock:
+    """An exclusive lock on a home, given back by the kernel when its holder dies.
+
+    Raises HomeInUseError on entry when another process has it.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            descriptor = os.open(self._home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise HomeError(f"cannot open {self._home.lock_file}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise HomeInUseError(
+                f"the home {self._home.root} is in use by another service; "
+                "stop it with `python -m local_mode down`, or give another home with --home DIR"
+            ) from None
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
