@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Build the images of this checkout: docker/build.sh [--print-tag] [train]
+# Build the training image of this checkout: docker/build.sh [--print-tag | --tag NAME:TAG]
 #
-# Tags: drydock-train:REVISION and drydock-train:latest. REVISION is the commit's first 12 digits, with `-dirty`
-# behind it when a file that goes into the image differs from the commit.
+# Tags: drydock-train:REVISION and drydock-train:latest, or just the one of --tag. REVISION is the commit's first 12
+# digits, with `-dirty` behind it when a file that goes into the image differs from the commit. --print-tag prints
+# REVISION and builds nothing.
 #
 # Environment, all optional:
 #   BASE_IMAGE         the base image; without it debian:bookworm-slim where a registry answers (or it is here
@@ -40,17 +41,22 @@ else
     revision=unknown created=1970-01-01T00:00:00Z tag=v$version
 fi
 
-case ${1:-train} in
+tags=("$name:$tag" "$name:latest")
+case ${1:-} in
+    '') ;;
     --print-tag)
         printf '%s\n' "$tag"
         exit 0
+        ;;
+    --tag)
+        [ $# -eq 2 ] || fail "--tag needs one name"
+        tags=("$2")
         ;;
     -h | --help)
         sed -n '2,/^set -E/{/^#/{s/^# \{0,1\}//;p}}' "$0"
         exit 0
         ;;
-    train) ;;
-    *) fail "no image is called $1; there is: train" ;;
+    *) fail "unknown argument $1; see --help" ;;
 esac
 
 # shellcheck source=docker/client.sh
@@ -106,6 +112,6 @@ DOCKER_BUILDKIT=1 "$docker" build --progress plain --file docker/train/Dockerfil
     --build-arg "BASE_IMAGE=$base" \
     --build-arg "SOURCE=$source_url" --build-arg "REVISION=$revision" \
     --build-arg "VERSION=$version" --build-arg "CREATED=$created" \
-    "${options[@]}" --tag "$name:$tag" --tag "$name:latest" .
-printf '%s:%s (also %s:latest) built in %d s: %s\n' "$name" "$tag" "$name" "$SECONDS" \
-    "$("$docker" image inspect --format '{{.Id}}' "$name:$tag")"
+    "${options[@]}" "${tags[@]/#/--tag=}" .
+printf '%s built in %d s: %s\n' "${tags[*]}" "$SECONDS" \
+    "$("$docker" image inspect --format '{{.Id}}' "${tags[0]}")"
