@@ -48,6 +48,7 @@ class StoredObject:
 class Bucket:
     name: str
     created: datetime  # UTC
+    location: str  # the region its maker named; "" for us-east-1, as in S3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class ObjectStore:
 
     # Buckets
 
-    def create_bucket(self, name: str) -> None:
+    def create_bucket(self, name: str, *, location: str = "") -> None:
         """Makes a bucket; one that is there already stays as it is, as in us-east-1.
 
         Raises ServiceError InvalidBucketName.
@@ -111,7 +112,9 @@ class ObjectStore:
         if not _BUCKET_NAME.fullmatch(name):
             raise ServiceError("InvalidBucketName", f"The specified bucket is not valid: {name!r}")
         with self.index.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO buckets VALUES (?, ?)", (name, milliseconds()))
+            connection.execute(
+                "INSERT OR IGNORE INTO buckets VALUES (?, ?, ?)", (name, milliseconds(), location)
+            )
 
     def has_bucket(self, name: str) -> bool:
         return self.index.row("SELECT 1 FROM buckets WHERE name = ?", name) is not None
@@ -122,8 +125,10 @@ class ObjectStore:
             raise no_such_bucket(name)
 
     def buckets(self) -> list[Bucket]:
-        rows = self.index.rows("SELECT name, created FROM buckets ORDER BY name")
-        return [Bucket(name=row["name"], created=moment(row["created"])) for row in rows]
+        rows = self.index.rows("SELECT * FROM buckets ORDER BY name")
+        return [
+            Bucket(name=row["name"], created=moment(row["created"]), location=row["location"]) for row in rows
+        ]
 
     def delete_bucket(self, name: str) -> None:
         """Raises ServiceError NoSuchBucket, BucketNotEmpty."""
