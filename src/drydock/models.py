@@ -28,7 +28,7 @@ class Architecture:
 
 
 class SmallCNN(nn.Module):
-    """Trained from scratch: what transfer learning must beat, and quick on two cores (0.6 million weights).
+    """Trained from scratch: what transfer learning must beat, and quick on two cores (0.5 million weights).
 
     Four stages that each halve the side, then global average pooling. Pooling by the mean keeps
     counting linear in the features: twice the items, twice the response.
