@@ -1,0 +1,274 @@
+"""The docker engine: a host is a container with a volume at /opt/ml and a network of its job's own.
+
+Files go in and out by Docker's archive API, so the daemon may be another user's or on another disk,
+and nothing on this machine ends owned by root. Everything made carries two labels, the home and the
+job, by which a later service finds what this one left.
+"""
+
+import contextlib
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import docker.errors
+import docker.types
+import requests.exceptions
+from docker.models.containers import Container
+
+import docker
+from docker import utils as docker_utils
+from drydock.contract import DEFAULT_BASE_DIR
+from local_mode.engines.base import (
+    EngineUnavailableError,
+    HostError,
+    HostExit,
+    HostSpec,
+    InputFile,
+    Listeners,
+    connection_variables,
+)
+from local_mode.engines.images import local_names, repository_name
+from local_mode.engines.tars import StreamReader, tar_stream, without_top
+from local_mode.errors import ValidationException
+
+HOME_LABEL, JOB_LABEL = "drydock.home", "drydock.job"
+_CONNECT_SECONDS = 2
+_CALL_SECONDS = 120  # of one call to the daemon; streams and waits have no limit
+# The daemon keeps a copy of the log for `docker logs`; ours is the one that lasts.
+_LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
+_DOCKER_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
+
+
+class DockerEngine:
+    """Hosts as containers of the Docker daemon that the environment names (DOCKER_HOST)."""
+
+    name = "docker"
+
+    def __init__(
+        self, client: docker.DockerClient, *, home: Path, listeners: Listeners, information: Mapping[str, Any]
+    ) -> None:
+        self._client = client
+        self._listeners = listeners
+        self._home = str(home)
+        self.version: str = information["ServerVersion"]
+        self._has_gpu = "nvidia" in information.get("Runtimes", {})
+        # What a tmpfs has by default; Docker's 64 MiB kill DataLoader workers.
+        self._shm_bytes = max(information["MemTotal"] // 2, 64 << 20)
+
+    @classmethod
+    def connect(cls, *, home: Path, listeners: Listeners) -> "DockerEngine":
+        """Raises EngineUnavailableError where no daemon answers within two seconds."""
+        try:
+            with contextlib.closing(docker.DockerClient.from_env(timeout=_CONNECT_SECONDS)) as probe:
+                information = probe.info()
+            client = docker.DockerClient.from_env(timeout=_CALL_SECONDS)
+        except _DOCKER_ERRORS as error:
+            raise EngineUnavailableError(_one_line(error)) from error
+        return cls(client, home=home, listeners=listeners, information=information)
+
+    def check(self, request: Mapping[str, Any]) -> None:
+        """Raises ValidationException for an image that is neither here nor in a registry that answers."""
+        image = request["AlgorithmSpecification"]["TrainingImage"]
+        if self._local_image(image) is not None:
+            return
+        try:
+            self._client.images.get_registry_data(image)
+        except _DOCKER_ERRORS as error:
+            hint = (
+                "build it: make build"
+                if repository_name(image).startswith("drydock-")
+                else "build it (docker build -t NAME:TAG), or log in to its registry (docker login)"
+            )
+            raise ValidationException(
+                f"AlgorithmSpecification.TrainingImage {image}: no such image on this machine, and it cannot "
+                f"be pulled ({_one_line(error)}); {hint}"
+            ) from error
+
+    def create(self, spec: HostSpec, check: Callable[[], None]) -> "DockerHost":
+        check()
+        labels = {HOME_LABEL: self._home, JOB_LABEL: spec.job_name}
+        # Two homes may have jobs of one name.
+        prefix = f"drydock-{hashlib.sha256(self._home.encode()).hexdigest()[:8]}-{spec.job_name}"
+        with contextlib.ExitStack() as cleanup:
+            try:
+                image = self._local_image(spec.image) or self._pull(spec.image, check)
+                network = self._client.networks.create(
+                    prefix, driver="bridge", labels=labels, check_duplicate=True
+                )
+                cleanup.callback(network.remove)
+                network.reload()
+                gateway = network.attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
+                port = self._listeners.open(gateway)
+                cleanup.callback(self._listeners.close, gateway)
+                volume = self._client.volumes.create(f"{prefix}-{spec.host_name}", labels=labels)
+                cleanup.callback(volume.remove, force=True)
+                container = self._client.containers.create(
+                    image,
+                    command=list(spec.arguments),
+                    entrypoint=list(spec.entrypoint) or None,
+                    name=f"{prefix}-{spec.host_name}",
+                    hostname=spec.host_name,
+                    environment={
+                        **connection_variables(DEFAULT_BASE_DIR, f"http://{gateway}:{port}"),
+                        **spec.environment,
+                    },
+                    labels=labels,
+                    network=prefix,
+                    networking_config={
+                        prefix: self._client.api.create_endpoint_config(aliases=[spec.host_name])
+                    },
+                    mounts=_mounts(spec, volume.name),
+                    security_opt=["no-new-privileges"],
+                    shm_size=self._shm_bytes,
+                    device_requests=self._device_requests(spec),
+                    log_config=docker.types.LogConfig(type="json-file", config=_LOG_OPTIONS),
+                )
+                cleanup.callback(container.remove, force=True, v=True)
+            except _DOCKER_ERRORS as error:
+                raise HostError(f"InternalServerError: Docker: {_one_line(error)}") from error
+            except OSError as error:
+                raise HostError(
+                    f"InternalServerError: cannot listen on the job's network {gateway}: {error}"
+                ) from error
+            notes: tuple[str, ...] = ()
+            if spec.wants_gpu and not self._has_gpu:
+                notes = ("the instance type has a GPU, this Docker has no nvidia runtime: it runs without",)
+            return DockerHost(container, spec, notes=notes, cleanup=cleanup.pop_all())
+
+    def sweep(self) -> None:
+        """Removes containers, volumes and networks of this home."""
+        mine: dict[str, str | list[str] | bool] = {"label": f"{HOME_LABEL}={self._home}"}
+        for container in self._client.containers.list(all=True, filters=mine, ignore_removed=True):
+            _quietly(container.remove, force=True, v=True)
+        for volume in self._client.volumes.list(filters=mine):
+            _quietly(volume.remove, force=True)
+        for network in self._client.networks.list(filters=mine):
+            _quietly(network.remove)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _local_image(self, reference: str) -> str | None:
+        for name in local_names(reference):
+            with contextlib.suppress(docker.errors.ImageNotFound, docker.errors.NullResource):
+                return str(self._client.images.get(name).id)
+        return None
+
+    def _pull(self, reference: str, check: Callable[[], None]) -> str:
+        repository, tag = docker_utils.parse_repository_tag(reference)
+        for line in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            check()
+            if "error" in line:
+                raise HostError(f"ClientError: cannot pull the training image {reference}: {line['error']}")
+        return str(self._client.images.get(reference).id)
+
+    def _device_requests(self, spec: HostSpec) -> list[docker.types.DeviceRequest] | None:
+        if not (spec.wants_gpu and self._has_gpu):
+            return None
+        return [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
+
+
+class DockerHost:
+    """One container; its volume, network and listener go with it."""
+
+    def __init__(
+        self, container: Container, spec: HostSpec, *, notes: tuple[str, ...], cleanup: contextlib.ExitStack
+    ) -> None:
+        self.notes = notes
+        self._container = container
+        self._spec = spec
+        self._cleanup = cleanup
+        self._output: Iterator[bytes] = iter(())
+
+    def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
+        """Streams one archive into the volume; no file is held in memory."""
+        stream = tar_stream(self._spec.directories, files, check)
+        with _docker_errors("cannot fill /opt/ml"):
+            self._container.put_archive(DEFAULT_BASE_DIR, stream)
+
+    def start(self) -> None:
+        with _docker_errors("cannot start the container"):
+            # Attached before it starts: not a line is missed.
+            self._output = self._container.attach(stdout=True, stderr=True, stream=True, logs=True)
+            self._container.start()
+
+    def output(self) -> Iterator[bytes]:
+        yield from self._output
+
+    def wait(self) -> HostExit:
+        with _docker_errors("cannot wait for the container"):
+            status = self._container.wait(timeout=None)
+            self._container.reload()
+        return HostExit(
+            code=int(status["StatusCode"]), out_of_memory=bool(self._container.attrs["State"]["OOMKilled"])
+        )
+
+    def terminate(self) -> None:
+        self._signal("SIGTERM")
+
+    def kill(self) -> None:
+        self._signal("SIGKILL")
+
+    def read(self, path: PurePosixPath, limit: int) -> bytes | None:
+        found = None
+        for _info, content in self._archive(path):  # one entry; to its end, so that the connection is free
+            found = content.read(limit) if content is not None else None
+        return found
+
+    def entries(self, folder: PurePosixPath) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+        yield from without_top(self._archive(folder), folder.name)
+
+    def remove(self) -> None:
+        """Removes all; the first error is raised after the rest has been tried."""
+        with _docker_errors("cannot remove the container"):
+            self._cleanup.close()
+
+    def _archive(self, path: PurePosixPath) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+        with _docker_errors(f"cannot read {DEFAULT_BASE_DIR}/{path}"):
+            try:
+                chunks, _status = self._container.get_archive(f"{DEFAULT_BASE_DIR}/{path}")
+            except docker.errors.NotFound:
+                return
+            with tarfile.open(fileobj=StreamReader(chunks), mode="r|") as archive:
+                for info in archive:
+                    yield info, archive.extractfile(info) if info.isreg() else None
+
+    def _signal(self, name: str) -> None:
+        try:
+            self._container.kill(name)
+        except docker.errors.APIError as error:
+            if error.status_code not in {404, 409}:  # gone, or ended already
+                raise HostError(f"InternalServerError: Docker: {_one_line(error)}") from error
+
+
+def _mounts(spec: HostSpec, volume: str) -> list[docker.types.Mount]:
+    return [
+        docker.types.Mount(DEFAULT_BASE_DIR, volume, type="volume", no_copy=True),
+        *(
+            docker.types.Mount(
+                f"{DEFAULT_BASE_DIR}/{folder.path}", str(folder.source), type="bind", read_only=True
+            )
+            for folder in spec.folders
+        ),
+    ]
+
+
+@contextlib.contextmanager
+def _docker_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _DOCKER_ERRORS as error:
+        raise HostError(f"InternalServerError: Docker: {what}: {_one_line(error)}") from error
+
+
+def _quietly(remove: Callable[..., Any], **options: Any) -> None:
+    """Removes what may be going already."""
+    with contextlib.suppress(docker.errors.NotFound):
+        remove(**options)
+
+
+def _one_line(error: Exception) -> str:
+    text = getattr(error, "explanation", None) or str(error)
+    return " ".join(str(text).split()).rstrip(".")

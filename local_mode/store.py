@@ -1,0 +1,276 @@
+"""The jobs, in SQLite: every change is committed before anyone sees it, and a restart loses none."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local_mode.errors import ServiceError, ValidationException
+
+# Times are whole milliseconds since the epoch, UTC: what AWS shows.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS training_jobs (
+    name TEXT PRIMARY KEY,
+    arn TEXT NOT NULL,
+    request TEXT NOT NULL,           -- the whole CreateTrainingJob request, JSON
+    status TEXT NOT NULL,            -- TrainingJobStatus
+    failure_reason TEXT,
+    model_artifacts TEXT,            -- URI of model.tar.gz
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    started INTEGER,
+    ended INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS transitions (
+    job TEXT NOT NULL REFERENCES training_jobs (name),
+    position INTEGER NOT NULL,
+    status TEXT NOT NULL,            -- SecondaryStatus
+    message TEXT NOT NULL,
+    started INTEGER NOT NULL,
+    ended INTEGER,
+    PRIMARY KEY (job, position)
+) STRICT;
+CREATE TABLE IF NOT EXISTS metrics (
+    position INTEGER PRIMARY KEY,    -- the order of the log
+    job TEXT NOT NULL REFERENCES training_jobs (name),
+    name TEXT NOT NULL,
+    value REAL NOT NULL,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS metrics_of_a_job ON metrics (job, name, position);
+"""
+
+IN_PROGRESS, STOPPING = "InProgress", "Stopping"
+COMPLETED, FAILED, STOPPED = "Completed", "Failed", "Stopped"
+RUNNING = (IN_PROGRESS, STOPPING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One of the SecondaryStatusTransitions."""
+
+    status: str
+    message: str
+    started: datetime
+    ended: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricValue:
+    """One value that a line of the log held."""
+
+    name: str
+    value: float
+    time: int  # ms since the epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """A training job as it was when it was asked for."""
+
+    name: str
+    arn: str
+    request: Mapping[str, Any]
+    status: str
+    failure_reason: str | None
+    model_artifacts: str | None
+    created: datetime
+    modified: datetime
+    started: datetime | None  # when it got its host
+    ended: datetime | None
+    transitions: tuple[Transition, ...]  # oldest first, never empty
+
+    @property
+    def secondary_status(self) -> str:
+        return self.transitions[-1].status
+
+
+def now() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+class TrainingJobStore:
+    """All training jobs of one home; used by many threads."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut too
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def create(self, *, name: str, arn: str, request: Mapping[str, Any], message: str) -> TrainingJob:
+        """A new job, InProgress and Starting.
+
+        Raises ServiceError ResourceInUse for a name that was used before.
+        """
+        time_ = now()
+        with self._transaction() as connection:
+            if connection.execute("SELECT 1 FROM training_jobs WHERE name = ?", (name,)).fetchone():
+                raise ServiceError(
+                    "ResourceInUse", "Training job names must be unique within an AWS account and region"
+                )
+            connection.execute(
+                "INSERT INTO training_jobs (name, arn, request, status, created, modified)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (name, arn, json.dumps(request), IN_PROGRESS, time_, time_),
+            )
+            _enter(connection, name, "Starting", message, time_)
+        return self.get(name)
+
+    def get(self, name: str) -> TrainingJob:
+        """Raises ValidationException, as AWS does, for a name it does not know."""
+        with self._lock:
+            row = self._connection.execute("SELECT * FROM training_jobs WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise ValidationException("Requested resource not found.")
+            return self._job(row)
+
+    def all(self, *, statuses: Sequence[str] = ()) -> list[TrainingJob]:
+        """Every job, or those with one of the given TrainingJobStatus, oldest first."""
+        with self._lock:
+            rows = self._connection.execute("SELECT * FROM training_jobs ORDER BY created, rowid").fetchall()
+            return [self._job(row) for row in rows if not statuses or row["status"] in statuses]
+
+    def enter(self, name: str, status: str, message: str) -> None:
+        """The next secondary status begins (a running one ends); a new message alone replaces the old."""
+        with self._transaction() as connection:
+            _enter(connection, name, status, message, now())
+
+    def start(self, name: str) -> None:
+        """Sets TrainingStartTime."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE training_jobs SET started = ? WHERE name = ?", (now(), name))
+
+    def request_stop(self, name: str, message: str) -> None:
+        """InProgress becomes Stopping.
+
+        Raises ValidationException for a job that has ended or that stops already.
+        """
+        with self._transaction() as connection:
+            row = connection.execute("SELECT status FROM training_jobs WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise ValidationException("Requested resource not found.")
+            if row["status"] != IN_PROGRESS:
+                raise ValidationException(
+                    f"The request was rejected because the training job is in status {row['status']}.",
+                )
+            connection.execute("UPDATE training_jobs SET status = ? WHERE name = ?", (STOPPING, name))
+            _enter(connection, name, "Stopping", message, now())
+
+    def set_model_artifacts(self, name: str, uri: str) -> None:
+        with self._transaction() as connection:
+            connection.execute("UPDATE training_jobs SET model_artifacts = ? WHERE name = ?", (uri, name))
+
+    def end(
+        self,
+        name: str,
+        *,
+        status: str,
+        secondary_status: str,
+        message: str,
+        failure_reason: str | None = None,
+    ) -> None:
+        """The job's last change."""
+        time_ = now()
+        with self._transaction() as connection:
+            _enter(connection, name, secondary_status, message, time_)
+            connection.execute(
+                "UPDATE transitions SET ended = ? WHERE job = ? AND ended IS NULL", (time_, name)
+            )
+            connection.execute(
+                "UPDATE training_jobs SET status = ?, failure_reason = ?, ended = ? WHERE name = ?",
+                (status, failure_reason, time_, name),
+            )
+
+    def add_metrics(self, name: str, values: Sequence[MetricValue]) -> None:
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO metrics (job, name, value, time) VALUES (?, ?, ?, ?)",
+                [(name, value.name, value.value, value.time) for value in values],
+            )
+
+    def metrics(self, name: str) -> list[MetricValue]:
+        """Every value of a job, in the order of its log."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT name, value, time FROM metrics WHERE job = ? ORDER BY position", (name,)
+            ).fetchall()
+            return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
+
+    def final_metrics(self, name: str) -> list[MetricValue]:
+        """The last value of each metric, in the order of their first ones."""
+        return list({value.name: value for value in self.metrics(name)}.values())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _job(self, row: sqlite3.Row) -> TrainingJob:
+        transitions = self._connection.execute(
+            "SELECT * FROM transitions WHERE job = ? ORDER BY position", (row["name"],)
+        ).fetchall()
+        return TrainingJob(
+            name=row["name"],
+            arn=row["arn"],
+            request=json.loads(row["request"]),
+            status=row["status"],
+            failure_reason=row["failure_reason"],
+            model_artifacts=row["model_artifacts"],
+            created=moment(row["created"]),
+            modified=moment(row["modified"]),
+            started=None if row["started"] is None else moment(row["started"]),
+            ended=None if row["ended"] is None else moment(row["ended"]),
+            transitions=tuple(
+                Transition(
+                    status=each["status"],
+                    message=each["message"],
+                    started=moment(each["started"]),
+                    ended=None if each["ended"] is None else moment(each["ended"]),
+                )
+                for each in transitions
+            ),
+        )
+
+
+def _enter(connection: sqlite3.Connection, job: str, status: str, message: str, time_: int) -> None:
+    last = connection.execute(
+        "SELECT position, status FROM transitions WHERE job = ? ORDER BY position DESC LIMIT 1", (job,)
+    ).fetchone()
+    if last is not None and last["status"] == status:
+        connection.execute(
+            "UPDATE transitions SET message = ? WHERE job = ? AND position = ?",
+            (message, job, last["position"]),
+        )
+    else:
+        connection.execute("UPDATE transitions SET ended = ? WHERE job = ? AND ended IS NULL", (time_, job))
+        connection.execute(
+            "INSERT INTO transitions (job, position, status, message, started) VALUES (?, ?, ?, ?, ?)",
+            (job, 0 if last is None else last["position"] + 1, status, message, time_),
+        )
+    connection.execute("UPDATE training_jobs SET modified = ? WHERE name = ?", (time_, job))

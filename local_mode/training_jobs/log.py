@@ -1,0 +1,65 @@
+"""One host's log: its output to a log stream and to the metrics, and our own remarks in between."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from local_mode.logs import LogEvent, LogStore
+from local_mode.store import TrainingJobStore, now
+from local_mode.training_jobs.lines import LineSplitter
+from local_mode.training_jobs.metrics import MetricScanner
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+NOTE_PREFIX = "[drydock] "
+
+
+class HostLog:
+    """The log stream `JOB/algo-1-EPOCH` and what its lines hold; written by two threads."""
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        host: str,
+        logs: LogStore,
+        store: TrainingJobStore,
+        definitions: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.stream = f"{job_name}/{host}-{now() // 1000}"
+        self.last_line = ""
+        self._job_name = job_name
+        self._logs = logs
+        self._store = store
+        self._splitter = LineSplitter()
+        self._scanner = MetricScanner(definitions)
+        self._lock = threading.Lock()
+
+    def relay(self, chunks: Iterable[bytes]) -> None:
+        """Takes the host's output to its end."""
+        for chunk in chunks:
+            self._take(self._splitter.feed(chunk))
+        self._take(self._splitter.close())
+
+    def note(self, text: str) -> None:
+        """A remark of the local SageMaker's own."""
+        with self._lock:
+            self._append([LogEvent(timestamp=now(), message=f"{NOTE_PREFIX}{text}")])
+
+    def _take(self, pieces: Iterable[tuple[str, bool]]) -> None:
+        time, events, values = now(), [], []
+        for text, ends_line in pieces:
+            # CloudWatch takes no empty message; the blank line is kept all the same.
+            events.append(LogEvent(timestamp=time, message=text or " "))
+            values += self._scanner.feed(text, ends_line=ends_line, time=time)
+            if text.strip():
+                self.last_line = text.strip()
+        notes, self._scanner.notes = self._scanner.notes, []
+        events += [LogEvent(timestamp=time, message=NOTE_PREFIX + note) for note in notes]
+        with self._lock:
+            if values:
+                self._store.add_metrics(self._job_name, values)
+            if events:
+                self._append(events)
+
+    def _append(self, events: Sequence[LogEvent]) -> None:
+        self._logs.append(LOG_GROUP, self.stream, events)

@@ -1,0 +1,170 @@
+"""The operations of training jobs: requests and replies as boto3 has them."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+
+from local_mode.errors import ValidationException
+from local_mode.store import TrainingJob, TrainingJobStore, moment
+from local_mode.training_jobs.run import DEFAULT_MAX_RUNTIME_SECONDS
+
+if TYPE_CHECKING:
+    from local_mode.service import Service
+
+_DEFAULT_MAX_RESULTS = 10
+_NOT_EMULATED = ("WarmPoolStatusEquals", "TrainingPlanArnEquals")
+
+_SORT_KEYS: Mapping[str, Callable[[TrainingJob], tuple[str, ...]]] = {
+    "Name": lambda job: (job.name,),
+    "CreationTime": lambda job: (job.created.isoformat(timespec="milliseconds"), job.name),
+    "Status": lambda job: (job.status, job.name),
+}
+
+
+def create_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+    return {"TrainingJobArn": service.jobs.create(request).arn}
+
+
+def describe_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+    store = service.jobs.store
+    return describe(store.get(request["TrainingJobName"]), store)
+
+
+def stop_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+    service.jobs.stop(request["TrainingJobName"])
+    return {}
+
+
+def list_training_jobs(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+    for field in _NOT_EMULATED:
+        if field in request:
+            raise ValidationException(
+                f"The local SageMaker does not emulate {field} of ListTrainingJobs; remove it"
+            )
+    key = _SORT_KEYS[request.get("SortBy", "CreationTime")]
+    descending = request.get("SortOrder") == "Descending"
+    found = sorted(
+        (job for job in service.jobs.store.all() if _matches(job, request)), key=key, reverse=descending
+    )
+    if "NextToken" in request:
+        last = _place(request["NextToken"])
+        found = [job for job in found if (key(job) < last if descending else key(job) > last)]
+    limit = request.get("MaxResults", _DEFAULT_MAX_RESULTS)
+    page = found[:limit]
+    reply: dict[str, Any] = {"TrainingJobSummaries": [_summary(job) for job in page]}
+    if len(found) > len(page):
+        reply["NextToken"] = _token(key(page[-1]))
+    return reply
+
+
+OPERATIONS: Mapping[str, Callable[["Service", dict[str, Any]], dict[str, Any]]] = {
+    "CreateTrainingJob": create_training_job,
+    "DescribeTrainingJob": describe_training_job,
+    "ListTrainingJobs": list_training_jobs,
+    "StopTrainingJob": stop_training_job,
+}
+
+
+def describe(job: TrainingJob, store: TrainingJobStore) -> dict[str, Any]:
+    """DescribeTrainingJob's reply: the request's fields and what became of them."""
+    reply = {name: value for name, value in job.request.items() if name in _described_fields()}
+    reply |= {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": job.arn,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary_status,
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_SECONDS,
+            **job.request.get("StoppingCondition", {}),
+        },
+        "CreationTime": job.created,
+        "LastModifiedTime": job.modified,
+        "SecondaryStatusTransitions": [
+            {
+                "Status": transition.status,
+                "StartTime": transition.started,
+                **({"EndTime": transition.ended} if transition.ended else {}),
+                "StatusMessage": transition.message,
+            }
+            for transition in job.transitions
+        ],
+        "EnableNetworkIsolation": False,
+        "EnableInterContainerTrafficEncryption": job.request.get(
+            "EnableInterContainerTrafficEncryption", False
+        ),
+        "EnableManagedSpotTraining": False,
+    }
+    if job.model_artifacts is not None:
+        reply["ModelArtifacts"] = {"S3ModelArtifacts": job.model_artifacts}
+    if job.failure_reason is not None:
+        reply["FailureReason"] = job.failure_reason
+    if job.started is not None:
+        reply["TrainingStartTime"] = job.started
+    if job.ended is not None:
+        reply["TrainingEndTime"] = job.ended
+    if job.started is not None and job.ended is not None:
+        seconds = max(1, round((job.ended - job.started).total_seconds()))
+        reply["TrainingTimeInSeconds"] = reply["BillableTimeInSeconds"] = seconds
+    if metrics := store.final_metrics(job.name):
+        reply["FinalMetricDataList"] = [
+            {"MetricName": metric.name, "Value": metric.value, "Timestamp": moment(metric.time)}
+            for metric in metrics
+        ]
+    return reply
+
+
+def _summary(job: TrainingJob) -> dict[str, Any]:
+    return {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": job.arn,
+        "CreationTime": job.created,
+        **({"TrainingEndTime": job.ended} if job.ended else {}),
+        "LastModifiedTime": job.modified,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary_status,
+    }
+
+
+def _matches(job: TrainingJob, request: Mapping[str, Any]) -> bool:
+    return (
+        request.get("NameContains", "").lower() in job.name.lower()
+        and request.get("StatusEquals", job.status) == job.status
+        and _between(job.created, request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
+        and _between(
+            job.modified, request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore")
+        )
+    )
+
+
+def _between(time: datetime, after: datetime | None, before: datetime | None) -> bool:
+    return (after is None or time >= _aware(after)) and (before is None or time <= _aware(before))
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _token(place: tuple[str, ...]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _place(token: str) -> tuple[str, ...]:
+    try:
+        place = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (binascii.Error, UnicodeError, json.JSONDecodeError):
+        place = None
+    if not isinstance(place, list) or not all(isinstance(part, str) for part in place):
+        raise ValidationException("NextToken: this is none of the tokens that ListTrainingJobs gave")
+    return tuple(place)
+
+
+@cache
+def _described_fields() -> frozenset[str]:
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return frozenset(model.operation_model("DescribeTrainingJob").output_shape.members)
