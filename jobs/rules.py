@@ -41,10 +41,8 @@ def shown_value(value: Any) -> str:
 def _exactly_one(value: Mapping[str, Any], path: str, fields: Sequence[str]) -> Iterator[str]:
     given = [field for field in fields if field in value]
     if len(given) != 1:
-        yield (
-            f"Value at '{path}' failed to satisfy constraint: exactly one of {', '.join(fields)} must be given, "
-            f"not {' and '.join(given) or 'none'}"
-        )
+        rule = f"exactly one of {', '.join(fields)} must be given, not {' and '.join(given) or 'none'}"
+        yield f"Value at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _required(value: Mapping[str, Any], path: str, fields: Sequence[str]) -> Iterator[str]:
