@@ -9,7 +9,7 @@ import datetime as dt
 import decimal
 import difflib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import botocore.session
@@ -47,6 +47,7 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 
 _S3_URI_PATTERN_START = "(https|s3)://"
 _FILE_URI_START = "file://"
+_LISTED_MEMBERS = 20  # of an enum in a message
 _FILE_URI_PATTERN = r"file:///[^\n]+"
 
 
@@ -189,7 +190,7 @@ def _scalar_constraints(shape: Shape, value: Any, *, allow_file_uris: bool) -> I
     if shape.type_name == "string":
         enum = shape.metadata.get("enum")
         if enum and value not in enum:
-            yield f"Member must satisfy enum value set: [{', '.join(enum)}]{_suggestion(value, enum)}"
+            yield f"Member must satisfy enum value set: [{_listed(value, enum)}]{_suggestion(value, enum)}"
         yield from _bounds(shape, len(value), "length")
         pattern = shape.metadata.get("pattern")
         if pattern is not None:
@@ -237,8 +238,19 @@ def _bounds(shape: Shape, size: Any, noun: str) -> Iterator[str]:
         yield f"Member must have {noun} less than or equal to {high}"
 
 
+def _listed(value: str, enum: Sequence[str]) -> str:
+    """The members of an enum, or of a long one (there are 250 instance types) those near to the value."""
+    if len(enum) <= _LISTED_MEMBERS:
+        return ", ".join(enum)
+    near = difflib.get_close_matches(value, enum, n=_LISTED_MEMBERS // 2, cutoff=0) or list(enum)[:5]
+    return f"{', '.join(near)}, ... ({len(enum)} in all)"
+
+
 def _suggestion(name: Any, known: Any) -> str:
-    """`: did you mean 'X'?` where a known name is near, whatever its letter case."""
+    """`; did you mean 'X'?` where a known name is near, whatever its letter case."""
     by_folded = {item.lower(): item for item in known}
-    near = difflib.get_close_matches(str(name).lower(), by_folded, n=1, cutoff=0.7)
+    folded = str(name).lower()
+    near = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.7) or [
+        item for item in by_folded if len(folded) >= 4 and item.startswith(folded)
+    ]
     return f"; did you mean '{by_folded[near[0]]}'?" if near else ""
