@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO
@@ -19,13 +20,14 @@ def tar_stream(
     Everyone may write everywhere: the image's user need not be root.
     """
     made: set[PurePosixPath] = set()
+    now = int(time.time())  # zip, and so pip, takes no file from before 1980
 
     def folders(path: PurePosixPath) -> Iterator[bytes]:
         for folder in (*reversed(path.parents), path):
             if folder not in made and folder.name:
                 made.add(folder)
                 info = tarfile.TarInfo(folder.as_posix())
-                info.type, info.mode = tarfile.DIRTYPE, 0o777
+                info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o777, now
                 yield info.tobuf(tarfile.PAX_FORMAT)
 
     for directory in directories:
@@ -35,7 +37,7 @@ def tar_stream(
         yield from folders(file.path.parent)
         size, content = file.open()
         info = tarfile.TarInfo(file.path.as_posix())
-        info.size, info.mode = size, 0o666
+        info.size, info.mode, info.mtime = size, 0o666, now
         yield info.tobuf(tarfile.PAX_FORMAT)
         with content:
             written = 0
