@@ -15,6 +15,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Self
 
 HOME_VARIABLE = "DRYDOCK_HOME"
 DEFAULT_HOME = ".drydock"
+_RETRY_SECONDS = 0.02  # the kernel's lock has no wait with a limit
 
 
 class HomeError(Exception):
@@ -87,8 +89,9 @@ class Home:
                 f"cannot write to the home {self.root}: {error.strerror}; give another with --home DIR"
             ) from error
 
-    def lock(self) -> "HomeLock":
-        return HomeLock(self)
+    def lock(self, *, wait: float = 0.0) -> "HomeLock":
+        """The lock, to enter; `wait` is how many seconds to try."""
+        return HomeLock(self, wait)
 
     def running_service(self) -> dict[str, Any] | None:
         """What the running service wrote about itself; None where none holds the home."""
@@ -118,8 +121,9 @@ class HomeLock:
     Raises HomeInUseError on entry when another process has it.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, wait: float) -> None:
         self._home = home
+        self._wait = wait
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -127,14 +131,15 @@ class HomeLock:
             descriptor = os.open(self._home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise HomeError(f"cannot open {self._home.lock_file}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise HomeInUseError(
-                f"the home {self._home.root} is in use by another service; "
-                "stop it with `python -m local_mode down`, or give another home with --home DIR"
-            ) from None
+        deadline = time.monotonic() + self._wait
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise HomeInUseError(
+                    f"the home {self._home.root} is in use by another service; "
+                    "stop it with `python -m local_mode down`, or give another home with --home DIR"
+                )
+            time.sleep(_RETRY_SECONDS)
         self._descriptor = descriptor
         return self
 
@@ -147,3 +152,11 @@ class HomeLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

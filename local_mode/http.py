@@ -39,6 +39,7 @@ class Body(Protocol):
 class Request:
     method: str
     path: str  # percent-encoded, as sent
+    query_string: str  # as sent, without the question mark
     query: Sequence[tuple[str, str]]  # decoded, in the order sent; a name without `=` has the value ""
     headers: Message  # names in any letter case
     body: Body
@@ -195,6 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             Request(
                 method=self.command,
                 path=path or "/",
+                query_string=query,
                 query=urllib.parse.parse_qsl(query, keep_blank_values=True),
                 headers=self.headers,
                 body=body,

@@ -143,9 +143,13 @@ class VerifiedBody:
             if name.startswith(HEADER_PREFIX):
                 body._trailer_algorithms.add(name.removeprefix(HEADER_PREFIX).upper())
         for wanted in {*body._trailer_algorithms, *([algorithm] if algorithm else [])}:
-            if wanted not in body._algorithms:
-                body._expect(wanted, None)
+            body.want(wanted)
         return body
+
+    def want(self, algorithm: str) -> None:
+        """Computes a checksum that no value was sent for. Call it before the first read."""
+        if algorithm not in self._algorithms:
+            self._expect(algorithm, None)
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._stream.read(size)

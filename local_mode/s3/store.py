@@ -22,7 +22,8 @@ from local_mode.s3.index import Index
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 MAX_KEY_BYTES = 1024
-_LIST_PAGE = 1000  # rows read at a time by `list`
+# Rows that `list` reads at a time, first and at most: a listing with a delimiter wants few.
+_FIRST_PAGE, _LAST_PAGE = 32, 1024
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET_NAME = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9]|[.-](?![.])){1,61}[a-z0-9]")
 
@@ -305,21 +306,23 @@ class ObjectStore:
         )
 
     def _pages(self, bucket: str, prefix: str, after: str) -> Iterator[StoredObject]:
+        size = _FIRST_PAGE
         while True:
             rows = self.index.rows(
                 "SELECT * FROM objects WHERE bucket = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?",
                 bucket,
                 prefix,
                 after,
-                _LIST_PAGE,
+                size,
             )
             for row in rows:
                 if not row["key"].startswith(prefix):
                     return  # keys with one prefix stand together in this order
                 yield self._object(row)
-            if len(rows) < _LIST_PAGE:
+            if len(rows) < size:
                 return
             after = rows[-1]["key"]
+            size = min(2 * size, _LAST_PAGE)
 
     def _object(self, row: sqlite3.Row | Mapping[str, Any]) -> StoredObject:
         return StoredObject(

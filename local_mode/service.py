@@ -1,0 +1,124 @@
+"""Service: what every operation works on, and the life of one service from its start to its end."""
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drydock import __version__
+from local_mode.home import Home
+from local_mode.logs import LogStore
+from local_mode.s3.store import ObjectStore
+from local_mode.server import Server
+from local_mode.store import RUNNING
+from local_mode.training_jobs.manager import TrainingJobs
+
+ADDRESS = "127.0.0.1"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"  # twelve digits that are nobody's; moto's services answer with the same
+_LOCK_SECONDS = 2.0  # `status` and `down` try the lock too, for a moment
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The running service, as operations see it."""
+
+    home: Home
+    objects: ObjectStore
+    logs: LogStore
+    jobs: TrainingJobs
+    endpoint: str  # http://127.0.0.1:PORT
+    region: str = REGION
+    account: str = ACCOUNT
+
+    def health(self) -> dict[str, Any]:
+        """What `GET /_drydock/health` and `status` say."""
+        return {
+            "status": "ready",
+            "endpoint": self.endpoint,
+            "engine": self.jobs.engine_name,
+            "engine_reason": self.jobs.engine_reason,
+            "home": str(self.home.root),
+            "version": __version__,
+            "training_jobs": dict(Counter(job.status for job in self.jobs.store.all())),
+        }
+
+    def collect(self) -> dict[str, Any]:
+        """Removes what nobody needs any more: `gc`."""
+        running = {job.name for job in self.jobs.store.all(statuses=RUNNING)}
+        return collect_working_files(self.home, running=running)
+
+
+class _Listeners:
+    """The server's further addresses, under the names that engines know them by."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def open(self, address: str) -> int:
+        return self._server.listen_also(address)
+
+    def close(self, address: str) -> None:
+        self._server.stop_listening(address)
+
+
+@contextmanager
+def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
+    """A service that answers, until the block ends: then its jobs are stopped and it answers no more.
+
+    Raises HomeError, HomeInUseError, EngineUnavailableError, ValueError for a bad setting, and OSError
+    where the port is taken.
+    """
+    home.create()
+    with ExitStack() as stack:
+        stack.enter_context(home.lock(wait=_LOCK_SECONDS))
+        server = Server(ADDRESS, port)
+        stack.callback(server.close)
+        endpoint = f"http://{ADDRESS}:{server.port}"
+        objects = ObjectStore(home.s3)
+        stack.callback(objects.close)
+        logs = LogStore(home.logs)
+        jobs = TrainingJobs(
+            home,
+            objects,
+            logs,
+            engine_name=engine,
+            endpoint=endpoint,
+            region=REGION,
+            account=ACCOUNT,
+            listeners=_Listeners(server),
+        )
+        # The last in is the first out: while jobs end, their hosts can still reach the service.
+        stack.callback(jobs.close)
+        jobs.recover()
+        service = Service(home=home, objects=objects, logs=logs, jobs=jobs, endpoint=endpoint)
+        server.serve(service, service.collect)
+        logger.info("serving %s from %s with the engine %s", endpoint, home.root, jobs.engine_name)
+        yield service
+
+
+def collect_working_files(home: Home, *, running: set[str]) -> dict[str, Any]:
+    """Removes the working files of jobs that have ended; returns how many, and their bytes."""
+    count = freed = 0
+    for folder in home.jobs.iterdir() if home.jobs.is_dir() else ():
+        if folder.name not in running:
+            freed += _size(folder)
+            count += 1
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+            else:
+                folder.unlink()
+    return {"job_folders": count, "bytes": freed}
+
+
+def _size(path: Path) -> int:
+    """Bytes of the files below a path; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
