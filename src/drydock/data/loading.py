@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 # DataLoader's prefetch_factor: batches a worker keeps ready.
 _PREFETCH = 2
+_WORKERS_PREFIX = f"{UserError.__module__}.{UserError.__qualname__}: "
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  where torch's workers hand their batches over
 
 
@@ -134,9 +135,13 @@ class Batches:
         return len(self._sampler)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`."""
+        """The batches of epoch `number`. Raises UserError for an image that does not decode."""
         self._sampler.epoch = number
-        return iter(self._loader)
+        try:
+            yield from self._loader
+        except UserError as error:
+            # Across a worker's border torch puts the traceback into the message; the last line is ours.
+            raise UserError(str(error).strip().splitlines()[-1].removeprefix(_WORKERS_PREFIX)) from error
 
 
 def affordable_workers(workers: int, *, batch_size: int, size: int, free_bytes: int | None = None) -> int:
