@@ -21,7 +21,6 @@ CREATE TABLE IF NOT EXISTS training_jobs (
     request TEXT NOT NULL,           -- the whole CreateTrainingJob request, JSON
     status TEXT NOT NULL,            -- TrainingJobStatus
     failure_reason TEXT,
-    model_artifacts TEXT,            -- URI of model.tar.gz
     created INTEGER NOT NULL,
     modified INTEGER NOT NULL,
     started INTEGER,
@@ -79,7 +78,6 @@ class TrainingJob:
     request: Mapping[str, Any]
     status: str
     failure_reason: str | None
-    model_artifacts: str | None
     created: datetime
     modified: datetime
     started: datetime | None  # when it got its host
@@ -176,10 +174,6 @@ class TrainingJobStore:
             connection.execute("UPDATE training_jobs SET status = ? WHERE name = ?", (STOPPING, name))
             _enter(connection, name, "Stopping", message, now())
 
-    def set_model_artifacts(self, name: str, uri: str) -> None:
-        with self._transaction() as connection:
-            connection.execute("UPDATE training_jobs SET model_artifacts = ? WHERE name = ?", (uri, name))
-
     def end(
         self,
         name: str,
@@ -241,7 +235,6 @@ class TrainingJobStore:
             request=json.loads(row["request"]),
             status=row["status"],
             failure_reason=row["failure_reason"],
-            model_artifacts=row["model_artifacts"],
             created=moment(row["created"]),
             modified=moment(row["modified"]),
             started=None if row["started"] is None else moment(row["started"]),

@@ -12,6 +12,7 @@ import botocore.session
 
 from local_mode.errors import ValidationException
 from local_mode.store import TrainingJob, TrainingJobStore, moment
+from local_mode.training_jobs.outputs import MODEL_ARCHIVE, Destination
 from local_mode.training_jobs.run import DEFAULT_MAX_RUNTIME_SECONDS
 
 if TYPE_CHECKING:
@@ -73,12 +74,15 @@ OPERATIONS: Mapping[str, Callable[["Service", dict[str, Any]], dict[str, Any]]] 
 
 def describe(job: TrainingJob, store: TrainingJobStore) -> dict[str, Any]:
     """DescribeTrainingJob's reply: the request's fields and what became of them."""
+    destination = Destination.from_uri(job.request["OutputDataConfig"]["S3OutputPath"])
     reply = {name: value for name, value in job.request.items() if name in _described_fields()}
     reply |= {
         "TrainingJobName": job.name,
         "TrainingJobArn": job.arn,
         "TrainingJobStatus": job.status,
         "SecondaryStatus": job.secondary_status,
+        # The API's model requires it of every reply: where the model will be, if the job leaves one.
+        "ModelArtifacts": {"S3ModelArtifacts": destination.artifact(job.name, MODEL_ARCHIVE)},
         "StoppingCondition": {
             "MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_SECONDS,
             **job.request.get("StoppingCondition", {}),
@@ -100,8 +104,6 @@ def describe(job: TrainingJob, store: TrainingJobStore) -> dict[str, Any]:
         ),
         "EnableManagedSpotTraining": False,
     }
-    if job.model_artifacts is not None:
-        reply["ModelArtifacts"] = {"S3ModelArtifacts": job.model_artifacts}
     if job.failure_reason is not None:
         reply["FailureReason"] = job.failure_reason
     if job.started is not None:

@@ -15,6 +15,7 @@ from local_mode.training_jobs.channels import FILE_SCHEME, S3_SCHEME
 
 Entries = Iterable[tuple[tarfile.TarInfo, IO[bytes] | None]]
 
+MODEL_ARCHIVE, OUTPUT_ARCHIVE = "model.tar.gz", "output.tar.gz"
 BASE = PurePosixPath("/opt/ml")
 # Level 6 takes twice level 1's time for weights, which hardly compress at all.
 _COMPRESSION_LEVEL = 1

@@ -27,7 +27,7 @@ from local_mode.s3.store import ObjectStore
 from local_mode.store import COMPLETED, FAILED, STOPPED, TrainingJob, TrainingJobStore
 from local_mode.training_jobs import channels, tree
 from local_mode.training_jobs.log import HostLog
-from local_mode.training_jobs.outputs import Destination, write_tar_gz
+from local_mode.training_jobs.outputs import MODEL_ARCHIVE, OUTPUT_ARCHIVE, Destination, write_tar_gz
 
 HOST = "algo-1"
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # StoppingCondition's default
@@ -203,7 +203,7 @@ class TrainingJobRun:
         failed = None if early or exit_.code == 0 else Ending.failed(self._failure_reason(host, exit_))
         self._store.enter(self._job.name, "Uploading", "Uploading generated training model")
         destination = Destination.from_uri(self._job.request["OutputDataConfig"]["S3OutputPath"])
-        for folder, file_name in ((tree.MODEL, "model.tar.gz"), (tree.OUTPUT_DATA, "output.tar.gz")):
+        for folder, file_name in ((tree.MODEL, MODEL_ARCHIVE), (tree.OUTPUT_DATA, OUTPUT_ARCHIVE)):
             uri = destination.artifact(self._job.name, file_name)
             packed = self._folder / file_name
             try:
@@ -216,11 +216,8 @@ class TrainingJobRun:
                 return failed or Ending.failed(f"ClientError: Artifact upload failed: {uri}: {error}")
             finally:
                 packed.unlink(missing_ok=True)
-            if folder == tree.MODEL:
-                if not count:
-                    self._log.note("the program left nothing in /opt/ml/model: no model.tar.gz is uploaded")
-                if count or not failed:
-                    self._store.set_model_artifacts(self._job.name, uri)
+            if folder == tree.MODEL and not count:
+                self._log.note("the program left nothing in /opt/ml/model: no model.tar.gz is uploaded")
         if failed or early:
             return failed or early or _COMPLETED
         return _STOPPED if self._stop.is_set() else _COMPLETED

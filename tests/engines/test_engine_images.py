@@ -1,0 +1,210 @@
+"""The docker engine with images that know nothing of Drydock: a `train` on PATH is all they have."""
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.harness import BUCKET, LocalSageMaker
+
+pytestmark = [pytest.mark.slow, pytest.mark.docker]
+
+# What the first of these that is here offers is a shell; CI has the second at least.
+BASES = ("drydock-base:bookworm", "drydock-train:latest", "debian:bookworm-slim")
+Build = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def build(docker_service: LocalSageMaker) -> Iterator[Build]:
+    """Builds an image whose `train` is a shell script; returns its name."""
+    import docker  # noqa: PLC0415  an optional part
+
+    client = docker.DockerClient.from_env()
+    base = next((name for name in BASES if client.images.list(name)), None)
+    assert base is not None, f"no image to build on: {', '.join(BASES)}; make base"
+    built: list[str] = []
+
+    def make(name: str, script: str, *instructions: str) -> str:
+        tag = f"drydock-test-{os.getpid()}-{name}:1"
+        lines = [f"FROM {base}", "COPY train /usr/local/bin/train", "ENTRYPOINT []", *instructions]
+        context = io.BytesIO()
+        with tarfile.open(fileobj=context, mode="w") as archive:
+            for path, content, mode in (
+                ("Dockerfile", "\n".join(lines), 0o644),
+                ("train", f"#!/bin/sh\n{script}", 0o755),
+            ):
+                info = tarfile.TarInfo(path)
+                info.size, info.mode = len(content.encode()), mode
+                archive.addfile(info, io.BytesIO(content.encode()))
+        context.seek(0)
+        client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
+        built.append(tag)
+        return tag
+
+    yield make
+    for tag in built:
+        client.images.remove(tag, force=True)
+    client.close()
+
+
+def with_image(service: LocalSageMaker, name: str, image: str, **changes: Any) -> dict[str, Any]:
+    algorithm = {"TrainingImage": image, "TrainingInputMode": "File", **changes.pop("Algorithm", {})}
+    return service.request(name, AlgorithmSpecification=algorithm, **changes)
+
+
+SURVEY = """\
+echo "arguments: $*"
+getent hosts algo-1 | sed 's/.* /resolves: /'
+grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '
+df -k --output=size /dev/shm | tail -1 | sed 's/ */shm: /'
+touch /opt/ml/input/data/local/new 2>/dev/null || echo "channel is read-only"
+cat /opt/ml/input/data/local/one
+cd /opt/ml/model
+echo weights > weights; ln -s weights best; ln -s /etc/passwd evil; mkfifo pipe; chmod 000 weights
+"""
+
+
+def test_any_image_with_train_runs(docker_service: LocalSageMaker, build: Build, tmp_path: Path) -> None:
+    """A container has the platform's surroundings and Docker's default rights, never more."""
+    (tmp_path / "one").write_text("a file of the user's\n")
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"file://{tmp_path}"}
+    channel = {"ChannelName": "local", "DataSource": {"S3DataSource": source}}
+    request = with_image(
+        docker_service,
+        "survey",
+        build("survey", SURVEY),
+        InputDataConfig=[channel],
+        ResourceConfig={"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
+    )
+    description = docker_service.run(request)
+    log = docker_service.log("survey")
+    assert description["TrainingJobStatus"] == "Completed", log
+    assert "arguments: " in log
+    assert "resolves: algo-1" in log
+    assert "NoNewPrivs: 1" in log
+    assert (
+        "CapEff: 00000000a80425fb" in log
+    )  # https://docs.docker.com/engine/security/#linux-kernel-capabilities
+    assert "channel is read-only" in log
+    assert "a file of the user's" in log
+    (shm,) = [int(line.removeprefix("shm: ")) for line in log if line.startswith("shm: ")]
+    assert shm > 64 * 1024
+    if not has_gpu():
+        assert any("no nvidia runtime" in line for line in log)
+    assert any("/opt/ml/model/evil was left out" in line for line in log)
+    model = docker_service.unpack(description["ModelArtifacts"]["S3ModelArtifacts"], tmp_path / "model")
+    assert (model / "best").read_text() == "weights\n"
+    assert sorted(path.name for path in model.iterdir()) == ["best", "weights"]
+    assert [path.name for path in tmp_path.iterdir() if path.name != "model"] == ["one"]
+
+
+def has_gpu() -> bool:
+    import docker  # noqa: PLC0415  an optional part
+
+    with contextlib.closing(docker.DockerClient.from_env()) as client:
+        return "nvidia" in client.info().get("Runtimes", {})
+
+
+def test_an_image_s_own_user_may_write(docker_service: LocalSageMaker, build: Build) -> None:
+    """An image whose USER is not root fills /opt/ml/model all the same."""
+    image = build("user", "id -u\necho w > /opt/ml/model/w", "USER 1234")
+    description = docker_service.run(with_image(docker_service, "user", image))
+    assert description["TrainingJobStatus"] == "Completed"
+    assert "1234" in docker_service.log("user")
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "reason"),
+    [
+        (
+            "says-why",
+            "printf 'the bins are\\nempty' > /opt/ml/output/failure; exit 3",
+            "the bins are\nempty, exit code: 3",
+        ),
+        (
+            "says-much",
+            "head -c 5000 /dev/zero | tr '\\0' x > /opt/ml/output/failure; exit 3",
+            "xxx, exit code: 3",
+        ),
+        ("says-nothing", "echo 'last words'; exit 4", "its last line: last words, exit code: 4"),
+        # PID 1 cannot kill itself: the shell's exit code says what ended its child.
+        (
+            "is-killed",
+            "sh -c 'kill -9 $$'; exit $?",
+            "probably this machine ran out of memory, exit code: 137",
+        ),
+        (
+            "links",
+            "ln -s /etc/passwd /opt/ml/output/failure; exit 5",
+            "wrote no /opt/ml/output/failure, exit code: 5",
+        ),
+    ],
+)
+def test_the_failure_reason(
+    docker_service: LocalSageMaker, build: Build, name: str, script: str, reason: str
+) -> None:
+    """FailureReason is the failure file's text, else what ended the program, within 1,024 characters."""
+    description = docker_service.run(with_image(docker_service, name, build(name, script)))
+    assert description["TrainingJobStatus"] == "Failed"
+    assert description["FailureReason"].startswith("AlgorithmError: ")
+    assert description["FailureReason"].endswith(reason), description["FailureReason"]
+    assert len(description["FailureReason"]) <= 1024
+
+
+def test_the_request_replaces_entrypoint_and_arguments(docker_service: LocalSageMaker, build: Build) -> None:
+    """ContainerEntrypoint and ContainerArguments override the image's own and `train`."""
+    image = build("override", "exit 9")
+    algorithm = {"ContainerEntrypoint": ["/bin/echo", "instead"], "ContainerArguments": ["of", "train"]}
+    description = docker_service.run(with_image(docker_service, "override", image, Algorithm=algorithm))
+    assert description["TrainingJobStatus"] == "Completed"
+    assert "instead of train" in docker_service.log("override")
+    assert any("no model.tar.gz is uploaded" in line for line in docker_service.log("override"))
+
+
+def test_an_ecr_address_is_the_local_image(docker_service: LocalSageMaker, build: Build) -> None:
+    """ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG runs NAME:TAG of this machine."""
+    image = build("pushed", "echo same image")
+    address = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{image}"
+    description = docker_service.run(with_image(docker_service, "address", address))
+    assert description["TrainingJobStatus"] == "Completed"
+    assert description["AlgorithmSpecification"]["TrainingImage"] == address
+
+
+def test_an_image_without_train(docker_service: LocalSageMaker, build: Build) -> None:
+    """An image that cannot start fails its job, and the reason says what was not found."""
+    image = build("nothing", "", "RUN rm /usr/local/bin/train", "ENV PATH=/usr/bin")
+    description = docker_service.run(with_image(docker_service, "nothing", image))
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "train" in description["FailureReason"]
+
+
+def test_results_in_a_folder_belong_to_the_user(
+    docker_service: LocalSageMaker, build: Build, tmp_path: Path
+) -> None:
+    """A file:// S3OutputPath gets the archive as a file of the service's own user."""
+    image = build("folder", "echo w > /opt/ml/model/w")
+    output = {"S3OutputPath": f"file://{tmp_path}/results"}
+    docker_service.run(with_image(docker_service, "folder", image, OutputDataConfig=output))
+    model = tmp_path / "results" / "folder" / "output" / "model.tar.gz"
+    assert model.stat().st_uid == os.getuid()
+    with tarfile.open(model) as archive:
+        assert archive.getnames() == ["w"]
+
+
+def test_jobs_run_side_by_side(docker_service: LocalSageMaker, build: Build) -> None:
+    """Two jobs at once have their own networks, trees and logs."""
+    image = build("pair", "cat /opt/ml/input/config/hyperparameters.json; sleep 1; echo; echo done")
+    names = [
+        docker_service.create(with_image(docker_service, f"pair-{n}", image, HyperParameters={"n": str(n)}))
+        for n in range(3)
+    ]
+    for number, name in enumerate(names):
+        assert docker_service.finish(name)["TrainingJobStatus"] == "Completed"
+        assert json.loads(docker_service.log(name)[0]) == {"n": str(number)}
+    assert docker_service.client("s3").list_buckets()["Buckets"][0]["Name"] == BUCKET
