@@ -8,13 +8,12 @@ from jobs.download import Artifacts
 
 
 def report(description: Mapping[str, Any], files: Sequence[Path], *, is_aws: bool) -> str:
-    """A text of a few lines, without the FailureReason, which belongs on stderr."""
+    """A text of a few lines, the most important last; the FailureReason belongs on stderr."""
     parts = [
-        _status(description),
         _metrics(description),
         _artifacts(description),
         _files(files),
-        _cost(description, is_aws=is_aws),
+        "\n".join(filter(None, (_status(description), _cost(description, is_aws=is_aws)))),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -1,9 +1,11 @@
 """What the user sees while a job runs: log lines, and on a terminal a line below them with the progress."""
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -12,8 +14,32 @@ from rich.text import Text
 
 from jobs.logs import LogLine
 
-# "Epoch 3: Validation set: ...", and what other programs write: "epoch: 3", "Epoch 3/10".
-_EPOCH = re.compile(r"\bepoch:?[ =]+([0-9]+)(?:\s*/\s*([0-9]+))?", re.IGNORECASE)
+# Ours: "Epoch 3: step 6 of 9 (67 %), ...", "Epoch 3: Validation set: ...", "Epoch 3 of 12: ..."; what other
+# programs write: "epoch: 3", "Epoch 3/10".
+_EPOCH = re.compile(
+    r"\bepoch:?[ =]+(?P<epoch>[0-9]+)(?:\s*(?:/|of)\s*(?P<epochs>[0-9]+))?"
+    r"(?:: step (?P<step>[0-9]+) of (?P<steps>[0-9]+))?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """How far a log line says that the training is."""
+
+    epochs_done: float
+    epochs: int | None  # in all, where the line says so
+
+    @classmethod
+    def from_line(cls, text: str) -> "Advance | None":
+        """None for a line that says nothing of it. A line without steps is of an epoch's end."""
+        found = _EPOCH.search(text)
+        if found is None:
+            return None
+        done = float(found["epoch"])
+        if found["steps"] and int(found["steps"]):
+            done += int(found["step"]) / int(found["steps"]) - 1
+        return cls(epochs_done=done, epochs=int(found["epochs"]) if found["epochs"] else None)
 
 
 class Screen(Protocol):
@@ -89,18 +115,22 @@ class TerminalScreen:
         self._hosts = _Hosts()
         self._task: TaskID = progress.add_task("Waiting", total=None, epochs="")
         self._epochs = 0  # in all; 0: not known
+        self._done = 0.0
 
     def log(self, line: LogLine) -> None:
         self._progress.console.print(Text(self._hosts.line(line)), soft_wrap=True)
-        if found := _EPOCH.search(line.text):
-            self._epochs = int(found[2] or 0) or self._epochs
-            done = int(found[1])
-            if self._epochs:
-                self._progress.update(
-                    self._task, completed=done, total=self._epochs, epochs=f"epoch {done}/{self._epochs}"
-                )
-            else:
-                self._progress.update(self._task, epochs=f"epoch {done}")
+        advance = Advance.from_line(line.text)
+        if advance is None:
+            return
+        self._epochs = advance.epochs or self._epochs
+        # "Best epoch 3" comes after the last one, and takes nothing back.
+        self._done = max(self._done, advance.epochs_done)
+        epoch = math.ceil(self._done)
+        if self._epochs:
+            label = f"epoch {epoch} of {self._epochs}"
+            self._progress.update(self._task, completed=self._done, total=self._epochs, epochs=label)
+        else:
+            self._progress.update(self._task, epochs=f"epoch {epoch}")
 
     def status(self, description: Mapping[str, Any]) -> None:
         self._hosts.see(description)

@@ -4,38 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 
-from jobs.client import Clients
+from tests.jobs.harness import StubbedAws
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class StubbedClients:
-    """Clients of an AWS that answers what a test says, and fails the test on any other call."""
-
-    def __init__(self) -> None:
-        session = boto3.Session(
-            aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1"
-        )
-        self.clients = Clients(**{name: session.client(name) for name in ("sagemaker", "logs", "s3")})
-        self.sagemaker = Stubber(self.clients.sagemaker)
-        self.logs = Stubber(self.clients.logs)
-        self.s3 = Stubber(self.clients.s3)
-        for stubber in (self.sagemaker, self.logs, self.s3):
-            stubber.activate()
-
-    def assert_all_called(self) -> None:
-        for stubber in (self.sagemaker, self.logs, self.s3):
-            stubber.assert_no_pending_responses()
-
-
 @pytest.fixture
-def aws() -> Iterator[StubbedClients]:
+def aws() -> Iterator[StubbedAws]:
     """AWS as botocore's Stubber plays it; every answer that a test gives must have been asked for."""
-    stubbed = StubbedClients()
+    stubbed = StubbedAws()
     yield stubbed
     stubbed.assert_all_called()
 
