@@ -132,11 +132,7 @@ class VerifiedBody:
             body._expect_md5(request.header("Content-MD5"))
         for header, value in request.headers.items():
             name = header.lower()
-            if name.startswith(HEADER_PREFIX) and name not in {
-                f"{HEADER_PREFIX}algorithm",
-                f"{HEADER_PREFIX}mode",
-                f"{HEADER_PREFIX}type",
-            }:
+            if is_digest_header(name):
                 body._expect(name.removeprefix(HEADER_PREFIX).upper(), value)
         for trailer in request.header("x-amz-trailer").split(","):
             name = trailer.strip().lower()
@@ -204,6 +200,12 @@ class VerifiedBody:
                 code, message = expectation.error
                 raise ServiceError(code, message)
         self.checksums = {name: checksums.encoded(e.digest) for name, e in self._algorithms.items()}
+
+
+def is_digest_header(name: str) -> bool:
+    """Whether a header, in lower case, is a checksum's value."""
+    about = {f"{HEADER_PREFIX}{word}" for word in ("algorithm", "mode", "type")}
+    return name.startswith(HEADER_PREFIX) and name not in about
 
 
 def _incomplete(why: str) -> ServiceError:

@@ -11,7 +11,7 @@ from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 from local_mode.errors import ServiceError
 from local_mode.http import Request
 from local_mode.s3 import xml
-from local_mode.s3.body import VerifiedBody
+from local_mode.s3.body import VerifiedBody, is_digest_header
 
 _MAX_DOCUMENT = 8 << 20  # bytes; CompleteMultipartUpload of 10,000 parts stays below
 # Parts of every signed request; they say nothing about the operation.
@@ -20,7 +20,9 @@ _GENERAL_HEADERS = {
     *("x-amz-decoded-content-length", "x-amz-trailer", "x-amz-te", "x-amz-id-2", "x-amz-request-id"),
     "x-amz-sdk-checksum-algorithm",
 }
+# Of presigned addresses: signature version 4, and 2, which boto3 still makes by default.
 _PRESIGNED_PREFIX = "x-amz-"
+_PRESIGNED = {"awsaccesskeyid", "expires", "signature"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +196,19 @@ def _prefixed(request: Request, prefix: str) -> dict[str, str]:
 def _refuse_unknown(
     operation: str, query: Mapping[str, str], known_query: set[str], request: Request, known_headers: set[str]
 ) -> None:
-    unknown = [n for n in query if n not in known_query and not n.lower().startswith(_PRESIGNED_PREFIX)]
+    unknown = [
+        name
+        for name in query
+        if name not in known_query
+        and name.lower() not in _PRESIGNED
+        and not name.lower().startswith(_PRESIGNED_PREFIX)
+    ]
     unknown += [
         name
         for name in request.headers
-        if name.lower().startswith("x-amz-") and name.lower() not in known_headers
+        if name.lower().startswith("x-amz-")
+        and name.lower() not in known_headers
+        and not is_digest_header(name.lower())  # compared with every body
     ]
     if unknown:
         raise ServiceError("NotImplemented", f"{operation} does not take {', '.join(unknown)}", status=501)
