@@ -212,7 +212,14 @@ class TrainingJobStore:
 
     def final_metrics(self, name: str) -> list[MetricValue]:
         """The last value of each metric, in the order of their first ones."""
-        return list({value.name: value for value in self.metrics(name)}.values())
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT name, value, time FROM metrics JOIN"
+                " (SELECT MIN(position) AS first, MAX(position) AS last"
+                " FROM metrics WHERE job = ? GROUP BY name) ON position = last ORDER BY first",
+                (name,),
+            ).fetchall()
+            return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -65,7 +65,9 @@ class HostExit:
 class Host(Protocol):
     """One container or process of a job."""
 
-    notes: tuple[str, ...]  # what the user should read in the job's log
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should read in the job's log."""
 
     def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
         """Writes the tree; `check` is called between pieces, and raises to end it."""

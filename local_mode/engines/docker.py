@@ -97,13 +97,13 @@ class DockerEngine:
                 network = self._client.networks.create(
                     prefix, driver="bridge", labels=labels, check_duplicate=True
                 )
-                cleanup.callback(network.remove)
+                cleanup.callback(_quietly, network.remove)
                 network.reload()
                 gateway = network.attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
                 port = self._listeners.open(gateway)
                 cleanup.callback(self._listeners.close, gateway)
                 volume = self._client.volumes.create(f"{prefix}-{spec.host_name}", labels=labels)
-                cleanup.callback(volume.remove, force=True)
+                cleanup.callback(_quietly, volume.remove, force=True)
                 container = self._client.containers.create(
                     image,
                     command=list(spec.arguments),
@@ -125,7 +125,7 @@ class DockerEngine:
                     device_requests=self._device_requests(spec),
                     log_config=docker.types.LogConfig(type="json-file", config=_LOG_OPTIONS),
                 )
-                cleanup.callback(container.remove, force=True, v=True)
+                cleanup.callback(_quietly, container.remove, force=True, v=True)
             except _DOCKER_ERRORS as error:
                 raise HostError(f"InternalServerError: Docker: {_one_line(error)}") from error
             except OSError as error:
@@ -158,11 +158,15 @@ class DockerEngine:
 
     def _pull(self, reference: str, check: Callable[[], None]) -> str:
         repository, tag = docker_utils.parse_repository_tag(reference)
-        for line in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            check()
-            if "error" in line:
-                raise HostError(f"ClientError: cannot pull the training image {reference}: {line['error']}")
-        return str(self._client.images.get(reference).id)
+        failed = f"ClientError: cannot pull the training image {reference}"
+        try:
+            for line in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                check()
+                if "error" in line:
+                    raise HostError(f"{failed}: {line['error']}")
+            return str(self._client.images.get(reference).id)
+        except docker.errors.APIError as error:
+            raise HostError(f"{failed}: {_one_line(error)}") from error
 
     def _device_requests(self, spec: HostSpec) -> list[docker.types.DeviceRequest] | None:
         if not (spec.wants_gpu and self._has_gpu):

@@ -29,7 +29,9 @@ from local_mode.engines.images import repository_name
 from local_mode.errors import ValidationException
 
 REPOSITORY = "drydock-train"
-COMMAND = (sys.executable, "-m", "drydock.training.entrypoint")
+# -P: a folder of the job's is no place to import from.
+COMMAND = (sys.executable, "-P", "-m", "drydock.training.entrypoint")
+_GPU_DEVICE = Path("/dev/nvidiactl")
 # Not inherited: they would reach another AWS, or another job's tree.
 FOREIGN_PREFIXES = ("AWS_", "SAGEMAKER_", "SM_", "TRAINING_JOB_", "DRYDOCK_")
 
@@ -77,7 +79,10 @@ class ProcessHost:
     """One process group; `folder` is its own and goes with it."""
 
     def __init__(self, spec: HostSpec, *, folder: Path, endpoint: str) -> None:
-        self.notes: tuple[str, ...] = ()
+        no_gpu = spec.wants_gpu and not _GPU_DEVICE.exists()
+        self.notes = (
+            ("the instance type has a GPU, this machine has none: it runs without",) if no_gpu else ()
+        )
         self._folder = folder
         self._base = folder / "ml"
         self._spec = spec
@@ -114,7 +119,7 @@ class ProcessHost:
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, *self._spec.arguments],
-                cwd=self._base,
+                cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -122,7 +122,7 @@ class TrainingJobRun:
         """The whole run; the job has ended when it returns, and nothing of it is left but its results."""
         try:
             with contextlib.ExitStack() as cleanup:
-                cleanup.callback(self._remove_folder)
+                cleanup.callback(self._clean, lambda: remove_tree(self._folder))
                 self._folder.mkdir(parents=True, exist_ok=True)
                 ending = self._train(cleanup)
         except _EndedEarlyError as early:
@@ -149,7 +149,7 @@ class TrainingJobRun:
         self._store.enter(name, "Starting", "Preparing the instances for training")
         spec = tree.host_spec(self._job, channels.folders(declared), host=HOST, region=self._region)
         host = self._engine.create(spec, self._check)
-        cleanup.callback(host.remove)
+        cleanup.callback(self._clean, host.remove)
         for note in host.notes:
             self._log.note(note)
 
@@ -276,5 +276,10 @@ class TrainingJobRun:
         with contextlib.suppress(ValidationException):
             self._store.request_stop(self._job.name, STOPPING_MESSAGE)
 
-    def _remove_folder(self) -> None:
-        remove_tree(self._folder)
+    def _clean(self, remove: Callable[[], None]) -> None:
+        """What cannot be removed is told, and waits for the next start; it does not unmake a result."""
+        try:
+            remove()
+        except (HostError, OSError) as error:
+            logger.exception("training job %s left something behind", self._job.name)
+            self._log.note(f"something was left behind on this machine: {error}")

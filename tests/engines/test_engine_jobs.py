@@ -34,7 +34,6 @@ for number in range(2000):
     print(f"line {number}", file=sys.stderr if number % 500 == 499 else sys.stdout, flush=number % 500 >= 498)
 print("accuracy=0.25")
 print("accuracy=0.75 loss=1.5e-1")
-print("no newline", end="")
 """
 
 WAIT = """\
@@ -115,7 +114,6 @@ def test_a_job_from_request_to_artifact(service: LocalSageMaker, tmp_path: Path)
     # stdout and stderr are two pipes; each keeps its own order.
     own = [number for number in numbers if number % 500 != 499]
     assert own == sorted(own)
-    assert "no newline" in log
 
     artifact = description["ModelArtifacts"]["S3ModelArtifacts"]
     assert artifact == f"s3://{BUCKET}/results/whole/output/model.tar.gz"
@@ -193,6 +191,16 @@ def test_a_job_is_stopped(service: LocalSageMaker, tmp_path: Path) -> None:
     with pytest.raises(client.exceptions.ClientError, match="is in status Stopped") as caught:
         client.stop_training_job(TrainingJobName=name)
     assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_a_job_is_stopped_before_it_trains(service: LocalSageMaker) -> None:
+    """StopTrainingJob right behind CreateTrainingJob ends the job as Stopped, wherever it was by then."""
+    name = service.create(service.script("stopped-early", WAIT))
+    service.client("sagemaker").stop_training_job(TrainingJobName=name)
+    description = service.finish(name)
+    assert (description["TrainingJobStatus"], description["SecondaryStatus"]) == ("Stopped", "Stopped")
+    assert messages(description)[0][0] == "Starting"
+    assert messages(description)[-1] == ("Stopped", "Training job stopped")
 
 
 def test_a_job_over_its_time(service: LocalSageMaker, tmp_path: Path) -> None:
