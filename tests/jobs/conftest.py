@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.jobs.harness import StubbedAws
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.jobs.harness import REPOSITORY, StubbedAws
 
 
 @pytest.fixture
 def aws() -> Iterator[StubbedAws]:
     """AWS as botocore's Stubber plays it; every answer that a test gives must have been asked for."""
     stubbed = StubbedAws()
-    yield stubbed
-    stubbed.assert_all_called()
+    try:
+        yield stubbed
+    finally:
+        stubbed.close()
 
 
 @pytest.fixture
