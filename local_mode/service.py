@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drydock import __version__
+from local_mode.engines.base import Listeners
 from local_mode.home import Home
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
@@ -33,6 +34,7 @@ class Service:
     objects: ObjectStore
     logs: LogStore
     jobs: TrainingJobs
+    listeners: Listeners  # where else it answers
     endpoint: str  # http://127.0.0.1:PORT
     region: str = REGION
     account: str = ACCOUNT
@@ -55,7 +57,7 @@ class Service:
         return collect_working_files(self.home, running=running)
 
 
-class _Listeners:
+class _ServerListeners:
     """The server's further addresses, under the names that engines know them by."""
 
     def __init__(self, server: Server) -> None:
@@ -84,6 +86,7 @@ def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
         objects = ObjectStore(home.s3)
         stack.callback(objects.close)
         logs = LogStore(home.logs)
+        listeners = _ServerListeners(server)
         jobs = TrainingJobs(
             home,
             objects,
@@ -92,12 +95,14 @@ def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
             endpoint=endpoint,
             region=REGION,
             account=ACCOUNT,
-            listeners=_Listeners(server),
+            listeners=listeners,
         )
         # The last in is the first out: while jobs end, their hosts can still reach the service.
         stack.callback(jobs.close)
         jobs.recover()
-        service = Service(home=home, objects=objects, logs=logs, jobs=jobs, endpoint=endpoint)
+        service = Service(
+            home=home, objects=objects, logs=logs, jobs=jobs, listeners=listeners, endpoint=endpoint
+        )
         server.serve(service, service.collect)
         logger.info("serving %s from %s with the engine %s", endpoint, home.root, jobs.engine_name)
         yield service
