@@ -3,7 +3,7 @@
 
     python3 slim.py SITE_PACKAGES
 
-Run in the build stage, which has binutils. Each cut names what it costs (docs/images.md has the sizes). After
+Run in the build stage, which has readelf. Each cut names what it costs (docs/images.md has the sizes). After
 the cuts every library that was resolvable before must still be: an orphaned one ends the build.
 """
 
@@ -108,6 +108,9 @@ CUTS = (
     ),
 )
 
+# Symbol tables stay: `strip` breaks files that auditwheel's patchelf has been at (numpy's OpenBLAS would no
+# longer load), and where it does not it saves NCCL's 49 MB, half a percent of a pull.
+
 # Requirements of torch that requirements/lock.sh leaves out. pip must not fetch them when a user's
 # requirements.txt names a package that needs torch.
 LEFT_OUT = ("triton", "cuda-bindings")
@@ -151,18 +154,6 @@ def shared_objects(site: Path) -> Iterator[Path]:
                 yield path
 
 
-def strip(site: Path) -> int:
-    """Remove symbol tables and debug sections, not the dynamic symbols; bytes freed."""
-    freed = 0
-    for path in shared_objects(site):
-        before = path.stat().st_size
-        if before < 1_000_000:
-            continue
-        subprocess.run(["strip", "--strip-unneeded", str(path)], check=True)
-        freed += before - path.stat().st_size
-    return freed
-
-
 def unresolved(site: Path) -> set[tuple[str, str]]:
     """Pairs (library, what it NEEDs) where nothing in `site` or of the system has that name."""
     objects = list(shared_objects(site))
@@ -195,7 +186,6 @@ def main(site: Path) -> None:
     missing_before = unresolved(site)
     for cut in CUTS:
         print(f"{apply(cut, site) / 1e6:8.1f} MB  {cut.name}")
-    print(f"{strip(site) / 1e6:8.1f} MB  symbol tables and debug sections")
     forget_left_out(site)
     orphans = unresolved(site) - missing_before
     if orphans:
