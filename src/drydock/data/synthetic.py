@@ -161,7 +161,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m drydock.data.synthetic", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--output", type=Path, required=True, help="folder that the set becomes")
-    parser.add_argument("--images", type=int, default=400, help="in all (default 400)")
+    parser.add_argument("--images", type=int, default=1000, help="in all (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pictures (default 0)")
     parser.add_argument("--size", type=int, default=224, help="pixels, width and height (default 224)")
     parser.add_argument("--force", action="store_true", help="replace a set with other options")
