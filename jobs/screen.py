@@ -56,9 +56,9 @@ class Screen(Protocol):
 
 
 @contextmanager
-def screen() -> Iterator[Screen]:
-    """A Screen that fits where stdout goes."""
-    console = Console(highlight=False)
+def screen(console: Console | None = None) -> Iterator[Screen]:
+    """A Screen that fits where the output goes: to stdout, unless a console is given."""
+    console = console or Console(highlight=False)
     if not console.is_terminal:
         yield PlainScreen()
         return
@@ -135,7 +135,8 @@ class TerminalScreen:
     def status(self, description: Mapping[str, Any]) -> None:
         self._hosts.see(description)
         self._epochs = self._epochs or _epochs(description)
-        self._progress.update(self._task, description=_status_line(description))
+        # The status alone: a message would leave no room for the bar.
+        self._progress.update(self._task, description=_status(description))
 
     def note(self, text: str) -> None:
         self._progress.console.print(Text(text, style="bold"), soft_wrap=True)
@@ -146,12 +147,15 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
+def _status(description: Mapping[str, Any]) -> str:
+    return str(description.get("SecondaryStatus") or description["TrainingJobStatus"])
+
+
 def _status_line(description: Mapping[str, Any]) -> str:
-    """`Training`, or `Stopping: ...` with the newest message where the platform gives one."""
-    secondary = description.get("SecondaryStatus") or description["TrainingJobStatus"]
+    """`Training: Training in progress.`: the newest message too, where the platform gives one."""
     transitions = description.get("SecondaryStatusTransitions") or []
     message = transitions[-1].get("StatusMessage") if transitions else None
-    return f"{secondary}: {message}" if message else str(secondary)
+    return ": ".join(filter(None, (_status(description), message)))
 
 
 def _epochs(description: Mapping[str, Any]) -> int:
