@@ -203,7 +203,11 @@ class Uploads:
         algorithm = upload.checksum_algorithm
         whole = checksums.new(algorithm) if algorithm and upload.checksum_type == "FULL_OBJECT" else None
         try:
-            blob = self._store.blobs.write(self._streams(parts, whole))
+            blob = (
+                self._store.blobs.write(self._streams(parts, whole))
+                if whole
+                else self._store.blobs.join(self._store.blobs.path(part.blob) for part in parts)
+            )
         except FileNotFoundError:
             raise _invalid_part() from None  # replaced or aborted meanwhile
         digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
@@ -257,10 +261,10 @@ class Uploads:
                 )
         return chosen
 
-    def _streams(self, parts: Sequence[Part], checksum: Checksum | None) -> Iterator[BinaryIO]:
+    def _streams(self, parts: Sequence[Part], checksum: Checksum) -> Iterator[BinaryIO]:
         for part in parts:
             with self._store.blobs.path(part.blob).open("rb", buffering=0) as file:
-                yield cast("BinaryIO", _Summed(file, checksum) if checksum else file)
+                yield cast("BinaryIO", _Summed(file, checksum))
 
 
 class _Summed:
