@@ -109,7 +109,8 @@ def _run(given: argparse.Namespace, where: Place) -> int:
         requests = early or order.requests(lambda address: list_folders(target.clients.s3, address))
         if not given.no_wait:
             run.refuse_unfollowed(requests)
-        target.ensure_bucket(order.variables("BUCKET"))
+        if not target.is_aws:
+            target.ensure_bucket(order.variables("BUCKET"))
         with Interruptions.caught() as interruptions:
             job_name = run.send(target.clients, requests)
             if job_name is None:
@@ -152,8 +153,6 @@ def _leave_running(target: Target, job_name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; the process's exit code."""
     given = _parser().parse_args(arguments)
-    # A service that we started must not outlive us because of how we are told to end.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         where = place(local=given.local, port=given.port, engine=given.engine, home=given.home)
         if given.command == "run":
@@ -170,4 +169,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # A service that we started must not outlive us because of how we are told to end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

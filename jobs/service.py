@@ -96,7 +96,7 @@ def _check_fits(found: LocalService, *, engine: str, home: Path | None, port: in
             f"the local SageMaker on port {port} runs jobs by {found.engine}, not by {engine}: stop it "
             f"({found.how_to_stop}) or choose another port and home (--port 0 --home DIR)"
         )
-    if home is not None and home.absolute() != Path(found.home):
+    if home is not None and home.resolve() != Path(found.home).resolve():
         raise JobError(
             f"the local SageMaker on port {port} has its home at {found.home}, not at {home.absolute()}: "
             f"stop it ({found.how_to_stop}) or choose another port (--port 0)"

@@ -55,9 +55,7 @@ class Target:
     poll_seconds: float
 
     def ensure_bucket(self, bucket: str) -> None:
-        """Make a bucket of a local service; AWS's are the user's own to make. Raises `JobError`."""
-        if self.is_aws:
-            return
+        """Make a bucket where there is none yet; only for a local service. Raises `JobError`."""
         try:
             ensure_bucket(self.clients.s3, bucket)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
