@@ -25,61 +25,27 @@ class Cut:
     costs: str  # what no longer works without them
 
 
+# Few and large: what saves less than a few MB, or what a GPU run might load after all, stays.
 CUTS = (
-    Cut(
-        name="nvrtc, second build",
-        patterns=("nvidia/cu13/lib/libnvrtc.alt.so*", "nvidia/cu13/lib/libnvrtc-builtins.alt.so*"),
-        costs="nothing: no library names it; NVRTC itself stays",
-    ),
     Cut(
         name="cuSOLVER multi-GPU",
         patterns=("nvidia/cu13/lib/libcusolverMg.so*",),
         costs="the cusolverMg C API; torch.linalg uses libcusolver, which stays",
     ),
     Cut(
-        name="drop-in BLAS and FFTW",
-        patterns=("nvidia/cu13/lib/libnvblas.so*", "nvidia/cu13/lib/libcufftw.so*"),
-        costs="LD_PRELOAD replacements for C programs",
-    ),
-    Cut(
-        name="CUPTI hardware counters",
-        patterns=(
-            "nvidia/cu13/lib/libnvperf_*.so*",
-            "nvidia/cu13/lib/libpcsamplingutil.so*",
-            "nvidia/cu13/lib/libcheckpoint.so*",
-        ),
-        costs="CUPTI's range profiler and PC sampling; torch.profiler's timeline needs libcupti, which stays",
-    ),
-    Cut(
-        name="GPUDirect Storage over RDMA",
-        patterns=("nvidia/cu13/lib/libcufile_rdma.so*",),
-        costs="cuFile on network file systems by InfiniBand; libcufile stays",
+        name="second build of NVRTC",
+        patterns=("nvidia/cu13/lib/libnvrtc.alt.so*", "nvidia/cu13/lib/libnvrtc-builtins.alt.so*"),
+        costs="nothing: no library names it, and NVRTC itself stays",
     ),
     Cut(
         name="NVSHMEM for kernels",
-        patterns=(
-            "nvidia/nvshmem/lib/libnvshmem_device.*",
-            "nvidia/nvshmem/lib/nvshmem_bootstrap_*",
-            "nvidia/nvshmem/lib/nvshmem_transport_*",
-        ),
-        costs="torch's symmetric memory over NVSHMEM (several nodes, kernels of one's own); NCCL stays",
+        patterns=("nvidia/nvshmem/lib/libnvshmem_device.*",),
+        costs="compiling kernels that call NVSHMEM; its host library, which libtorch_cuda needs, stays",
     ),
     Cut(
-        name="headers",
-        patterns=(
-            "torch/include",
-            "torch/share",
-            "nvidia/*/include",
-            "numpy/_core/include",
-            "**/*.pxd",
-            "**/*.pyx",
-        ),
+        name="headers and static libraries",
+        patterns=("torch/include", "torch/share", "nvidia/*/include", "numpy/_core/include", "**/*.a"),
         costs="compiling extensions in the container, which has no compiler either",
-    ),
-    Cut(
-        name="static libraries",
-        patterns=("**/*.a",),
-        costs="as the headers",
     ),
     Cut(
         name="tests of packages",
@@ -87,24 +53,11 @@ CUTS = (
             "sympy/**/tests",
             "scipy/**/tests",
             "numpy/**/tests",
-            "mpmath/tests",
             "networkx/**/tests",
+            "mpmath/tests",
             "gevent/tests",
-            "zope/**/tests",
-            "greenlet/tests",
-            "mpl_toolkits/**/tests",
         ),
         costs="running those packages' own test suites in the container",
-    ),
-    Cut(
-        name="type stubs",
-        patterns=("**/*.pyi",),
-        costs="type checking inside the container",
-    ),
-    Cut(
-        name="sample data of matplotlib",
-        patterns=("matplotlib/mpl-data/sample_data",),
-        costs="matplotlib.cbook.get_sample_data",
     ),
 )
 
