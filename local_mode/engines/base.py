@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Protocol
 
 CHUNK_BYTES = 1 << 20
+STDOUT, STDERR = 1, 2
 CREDENTIALS_FILE = PurePosixPath("input/config/.aws-credentials")
 # boto3 wants some keys before it sends anything; these mean nothing anywhere.
 DUMMY_CREDENTIALS = b"[default]\naws_access_key_id = drydock\naws_secret_access_key = drydock\n"
@@ -75,8 +76,11 @@ class Host(Protocol):
     def start(self) -> None:
         """Starts the program."""
 
-    def output(self) -> Iterator[bytes]:
-        """Stdout and stderr as they come, to the end; iterate it in a thread of its own."""
+    def output(self) -> Iterator[tuple[int, bytes]]:
+        """What comes from STDOUT and STDERR, to the end of both; iterate it in a thread of its own.
+
+        Apart, because each may hand over half a line.
+        """
 
     def wait(self) -> HostExit:
         """Blocks until the program, and all that it started, is gone."""

@@ -21,6 +21,8 @@ import docker
 from docker import utils as docker_utils
 from drydock.contract import DEFAULT_BASE_DIR
 from local_mode.engines.base import (
+    STDERR,
+    STDOUT,
     EngineUnavailableError,
     HostError,
     HostExit,
@@ -184,7 +186,7 @@ class DockerHost:
         self._container = container
         self._spec = spec
         self._cleanup = cleanup
-        self._output: Iterator[bytes] = iter(())
+        self._output: Iterator[tuple[bytes | None, bytes | None]] = iter(())
 
     def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
         """Streams one archive into the volume; no file is held in memory."""
@@ -195,11 +197,17 @@ class DockerHost:
     def start(self) -> None:
         with _docker_errors("cannot start the container"):
             # Attached before it starts: not a line is missed.
-            self._output = self._container.attach(stdout=True, stderr=True, stream=True, logs=True)
+            self._output = self._container.attach(
+                stdout=True, stderr=True, stream=True, logs=True, demux=True
+            )
             self._container.start()
 
-    def output(self) -> Iterator[bytes]:
-        yield from self._output
+    def output(self) -> Iterator[tuple[int, bytes]]:
+        for stdout, stderr in self._output:
+            if stdout:
+                yield STDOUT, stdout
+            if stderr:
+                yield STDERR, stderr
 
     def wait(self) -> HostExit:
         with _docker_errors("cannot wait for the container"):

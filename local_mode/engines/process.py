@@ -6,6 +6,7 @@ that image only, by its repository name.
 
 import contextlib
 import os
+import selectors
 import signal
 import stat
 import subprocess
@@ -17,6 +18,8 @@ from typing import IO, Any
 
 from drydock.contract import BASE_DIR_VARIABLE
 from local_mode.engines.base import (
+    STDERR,
+    STDOUT,
     HostError,
     HostExit,
     HostSpec,
@@ -123,18 +126,27 @@ class ProcessHost:
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         except OSError as error:
             raise HostError(f"InternalServerError: cannot start {COMMAND[0]}: {error}") from error
 
-    def output(self) -> Iterator[bytes]:
+    def output(self) -> Iterator[tuple[int, bytes]]:
         assert self._process is not None
-        assert self._process.stdout is not None
-        with self._process.stdout as stream:
-            while chunk := os.read(stream.fileno(), 65536):
-                yield chunk
+        streams = {STDOUT: self._process.stdout, STDERR: self._process.stderr}
+        with contextlib.ExitStack() as open_streams, selectors.DefaultSelector() as selector:
+            for number, stream in streams.items():
+                assert stream is not None
+                selector.register(open_streams.enter_context(stream), selectors.EVENT_READ, number)
+            while selector.get_map():
+                # Where both have something, what was printed comes before what was complained of.
+                for key, _events in sorted(selector.select(), key=lambda ready: int(ready[0].data)):
+                    chunk = os.read(key.fd, 65536)
+                    if chunk:
+                        yield key.data, chunk
+                    else:
+                        selector.unregister(key.fileobj)
 
     def wait(self) -> HostExit:
         assert self._process is not None

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from local_mode.engines.base import STDERR, STDOUT
 from local_mode.logs import LogEvent, LogStore
 from local_mode.store import TrainingJobStore, now
 from local_mode.training_jobs.lines import LineSplitter
@@ -30,30 +31,32 @@ class HostLog:
         self._job_name = job_name
         self._logs = logs
         self._store = store
-        self._splitter = LineSplitter()
-        self._scanner = MetricScanner(definitions)
+        # Two streams, each with its own unfinished line.
+        self._readers = {stream: (LineSplitter(), MetricScanner(definitions)) for stream in (STDOUT, STDERR)}
         self._lock = threading.Lock()
 
-    def relay(self, chunks: Iterable[bytes]) -> None:
+    def relay(self, chunks: Iterable[tuple[int, bytes]]) -> None:
         """Takes the host's output to its end."""
-        for chunk in chunks:
-            self._take(self._splitter.feed(chunk))
-        self._take(self._splitter.close())
+        for stream, chunk in chunks:
+            splitter, scanner = self._readers[stream]
+            self._take(splitter.feed(chunk), scanner)
+        for splitter, scanner in self._readers.values():
+            self._take(splitter.close(), scanner)
 
     def note(self, text: str) -> None:
         """A remark of the local SageMaker's own."""
         with self._lock:
             self._append([LogEvent(timestamp=now(), message=f"{NOTE_PREFIX}{text}")])
 
-    def _take(self, pieces: Iterable[tuple[str, bool]]) -> None:
+    def _take(self, pieces: Iterable[tuple[str, bool]], scanner: MetricScanner) -> None:
         time, events, values = now(), [], []
         for text, ends_line in pieces:
             # CloudWatch takes no empty message; the blank line is kept all the same.
             events.append(LogEvent(timestamp=time, message=text or " "))
-            values += self._scanner.feed(text, ends_line=ends_line, time=time)
+            values += scanner.feed(text, ends_line=ends_line, time=time)
             if text.strip():
                 self.last_line = text.strip()
-        notes, self._scanner.notes = self._scanner.notes, []
+        notes, scanner.notes = scanner.notes, []
         events += [LogEvent(timestamp=time, message=NOTE_PREFIX + note) for note in notes]
         with self._lock:
             if values:
