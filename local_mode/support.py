@@ -141,6 +141,22 @@ other value is refused too.
 
 This page is made from `SUPPORT` in `local_mode/support.py`: `python -m local_mode.support` writes it.
 
+## Where a job here is not quite a job on AWS
+
+- A channel's S3Uri and the S3OutputPath may be `file://` and an absolute path. With Docker such a
+  folder is mounted read-only; with processes its files are linked into real folders, so that adding
+  and deleting leaves it alone (writing *into* a linked file would not).
+- `s3://bucket/a/b` without a slash at its end is a string, as in S3: objects below `a/b/` keep their path
+  from there, the object `a/b` is the file `b`, and `a/bc/d` becomes `bc/d`.
+- Missing objects and empty folders fail the job (`ClientError: Data download failed:...`); a folder that does
+  not exist, an output bucket that does not exist and an image that cannot be had are refused at once.
+- A carriage return ends a line of the log, as a newline does. Lines that begin with `[drydock]` are the
+  local SageMaker's own.
+- Links in `/opt/ml/model` and `/opt/ml/output/data` that lead out of the folder, and pipes and sockets,
+  are left out of the archives; the log names them.
+- `DRYDOCK_STOP_GRACE_SECONDS` replaces the 120 seconds between SIGTERM and SIGKILL. When the service
+  itself is stopped, its jobs get at most 10.
+
 ## CreateTrainingJob
 
 {counts[DONE]} fields done, {counts[HARMLESS]} harmless, {counts[REFUSED]} refused. `[]` is an item of a \

@@ -242,6 +242,7 @@ class DockerHost:
             try:
                 chunks, _status = self._container.get_archive(f"{DEFAULT_BASE_DIR}/{path}")
             except docker.errors.NotFound:
+                self._container.reload()  # raises where it is the container that is gone
                 return
             with tarfile.open(fileobj=StreamReader(chunks), mode="r|") as archive:
                 for info in archive:

@@ -29,6 +29,7 @@ from local_mode.engines.base import (
 )
 from local_mode.engines.folders import folder_entries, link_tree, remove_tree
 from local_mode.engines.images import repository_name
+from local_mode.engines.processes import kill_marked, kill_trees
 from local_mode.errors import ValidationException
 
 REPOSITORY = "drydock-train"
@@ -70,7 +71,7 @@ class ProcessEngine:
 
     def sweep(self) -> None:
         """Kills processes whose tree lies below this home, and removes the trees."""
-        _kill_marked(self._jobs)
+        kill_marked(self._jobs)
         for folder in self._jobs.iterdir() if self._jobs.is_dir() else ():
             remove_tree(folder)
 
@@ -164,7 +165,7 @@ class ProcessHost:
 
     def kill(self) -> None:
         if self._process is not None and not self._gone:
-            self._process.kill()
+            kill_trees([self._process.pid])
             self._kill_rest()
 
     def read(self, path: PurePosixPath, limit: int) -> bytes | None:
@@ -194,30 +195,4 @@ class ProcessHost:
         # Members that left the group are found by the tree in their environment.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        _kill_marked(self._base)
-
-
-def _kill_marked(base: Path) -> None:
-    """SIGKILL to every process whose environment puts its tree at or below `base`, until none is left."""
-    killed: set[int] = set()
-    while found := set(_marked(base)) - killed:
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        killed |= found
-
-
-def _marked(base: Path) -> Iterator[int]:
-    marks = (f"{BASE_DIR_VARIABLE}={base}\0".encode(), f"{BASE_DIR_VARIABLE}={base}/".encode())
-    processes = Path("/proc")
-    if not processes.is_dir():
-        return  # no Linux: the process group alone has to do
-    for folder in processes.iterdir():
-        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
-            continue
-        try:
-            environment = b"\0" + (folder / "environ").read_bytes()
-        except OSError:
-            continue  # ended meanwhile, or another user's
-        if any(b"\0" + mark in environment for mark in marks):
-            yield int(folder.name)
+        kill_marked(self._base)

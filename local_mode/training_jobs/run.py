@@ -233,7 +233,7 @@ class TrainingJobRun:
         if exit_.out_of_memory:
             return "the container was killed: it ran out of memory"
         if exit_.code == 128 + signal.SIGKILL:
-            return "the program was killed (SIGKILL): probably this machine ran out of memory"
+            return "the program was killed (SIGKILL): from outside, or because this machine ran out of memory"
         text = "the program wrote no /opt/ml/output/failure"
         with contextlib.suppress(ValueError):  # no signal's number
             text = f"the program was ended by {signal.Signals(exit_.code - 128).name}"

@@ -197,6 +197,26 @@ def test_results_in_a_folder_belong_to_the_user(
         assert archive.getnames() == ["w"]
 
 
+def test_a_container_that_someone_removes(docker_service: LocalSageMaker, build: Build) -> None:
+    """`docker rm -f` under a job fails it, says what was seen, and leaves nothing."""
+    import docker  # noqa: PLC0415  an optional part
+
+    name = docker_service.create(
+        with_image(docker_service, "removed", build("removed", "echo waiting; exec sleep 600"))
+    )
+    docker_service.until_logged(name, "waiting")
+    with contextlib.closing(docker.DockerClient.from_env()) as client:
+        labels = [f"drydock.home={docker_service.home}", f"drydock.job={name}"]
+        (container,) = client.containers.list(filters={"label": labels})
+        container.remove(force=True)
+    description = docker_service.finish(name)
+    assert description["TrainingJobStatus"] == "Failed"
+    # The daemon tells of the end first and of the removal later; which of them is seen is chance.
+    reason = description["FailureReason"]
+    assert "killed (SIGKILL): from outside" in reason or reason.startswith("InternalServerError: Docker: ")
+    assert not [each for each in docker_service.leftovers() if name in each]
+
+
 def test_jobs_run_side_by_side(docker_service: LocalSageMaker, build: Build) -> None:
     """Two jobs at once have their own networks, trees and logs."""
     image = build("pair", "cat /opt/ml/input/config/hyperparameters.json; sleep 1; echo; echo done")

@@ -58,7 +58,9 @@ for _ in range(5):
 DEAF = """\
 import os, pathlib, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+command = [sys.executable, "-c", "import time; time.sleep(600)"]
+child = subprocess.Popen(command, start_new_session=True, env={})
+print("child", child.pid, flush=True)
 print("waiting", flush=True)
 time.sleep(600)
 """
@@ -72,6 +74,14 @@ def channel(name: str, uri: str) -> dict[str, Any]:
 
 def messages(description: dict[str, Any]) -> list[tuple[str, str]]:
     return [(each["Status"], each["StatusMessage"]) for each in description["SecondaryStatusTransitions"]]
+
+
+def is_sleeping(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"time.sleep(600)" in command
 
 
 def test_a_job_from_request_to_artifact(service: LocalSageMaker, tmp_path: Path) -> None:
@@ -238,6 +248,9 @@ def test_a_script_that_ignores_sigterm(service: LocalSageMaker) -> None:
     assert description["SecondaryStatus"] == "Stopped"
     assert any(f"no end {STOP_GRACE_SECONDS} s after SIGTERM" in line for line in service.log(name))
     assert not [each for each in service.leftovers() if "deaf" in each or "process" in each]
+    (child,) = [int(line.split()[1]) for line in service.log(name) if line.startswith("child ")]
+    if service.engine == "process":  # a container's numbers are its own
+        assert not is_sleeping(child)
 
 
 def test_data_that_is_not_there(service: LocalSageMaker, tmp_path: Path) -> None:
