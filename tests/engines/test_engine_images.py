@@ -137,7 +137,7 @@ def test_an_image_s_own_user_may_write(docker_service: LocalSageMaker, build: Bu
         (
             "is-killed",
             "sh -c 'kill -9 $$'; exit $?",
-            "probably this machine ran out of memory, exit code: 137",
+            "this machine ran out of memory, exit code: 137",
         ),
         (
             "links",
