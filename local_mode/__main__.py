@@ -40,7 +40,7 @@ def up(home: Home, options: argparse.Namespace) -> int:
     _log_to(home.service_log)
     # Behind the parsing, so that `--help` and a wrong option answer at once.
     from local_mode.engines.base import EngineUnavailableError  # noqa: PLC0415
-    from local_mode.service import ADDRESS, running  # noqa: PLC0415
+    from local_mode.service import StartError, running  # noqa: PLC0415
 
     try:
         with running(home, port=options.port, engine=options.engine) as service:
@@ -54,13 +54,8 @@ def up(home: Home, options: argparse.Namespace) -> int:
                 home.service_file.unlink(missing_ok=True)
     except EngineUnavailableError as error:
         return _fail(f"engine {options.engine}: {error}")
-    except ValueError as error:
+    except (StartError, ValueError) as error:
         return _fail(str(error))
-    except OSError as error:
-        return _fail(
-            f"cannot listen on {ADDRESS}:{options.port}: {error.strerror}; give another port with --port, "
-            "or 0 for any that is free"
-        )
     return 0
 
 

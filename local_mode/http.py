@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Date", self.date_time_string())
         headers = {name.lower() for name in response.headers}
         for name, value in response.headers.items():
-            self.send_header(name, value.replace("\r", " ").replace("\n", " "))
+            self.send_header(name, _header_text(value))
         bodiless = self.command == "HEAD" or response.status in {204, 304}
         if "content-length" not in headers and response.status != 204:
             self.send_header("Content-Length", str(length))
@@ -240,6 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if isinstance(body, FileRange) and not bodiless and body.length:
             self.connection.sendfile(body.file, body.start, body.length)
+
+
+def _header_text(value: str) -> str:
+    """A value as a header can carry it: one line of ISO 8859-1."""
+    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace").decode("latin-1")
 
 
 def _drain(body: _FixedBody | _ChunkedBody) -> bool:

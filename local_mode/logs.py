@@ -39,8 +39,8 @@ class LogStream:
     def __init__(self, path: Path, *, group: str, name: str, created: int) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._offsets = array.array("Q")  # bytes; where each event's line begins
-        self._end = 0  # bytes; behind the last whole line
+        self._offsets: array.array[int] | None = None  # bytes; where each event's line begins
+        self._end = 0  # bytes; behind the last whole line; known with the offsets
         self.group = group
         self.name = name
         self.created = created  # ms since the epoch
@@ -53,44 +53,43 @@ class LogStream:
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
         temporary.replace(path)
-        stream._index()
         return stream
 
     @classmethod
     def load(cls, path: Path) -> "LogStream":
         with path.open("rb") as file:
             header = json.loads(file.readline())
-        stream = cls(path, group=header["group"], name=header["stream"], created=header["created"])
-        stream._index()
-        return stream
+        return cls(path, group=header["group"], name=header["stream"], created=header["created"])
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places())
 
     @property
     def size(self) -> int:
         """Bytes on the disk."""
-        return self._end
+        return self._path.stat().st_size
 
     def append(self, events: Sequence[LogEvent]) -> None:
         now = _now()
         lines = [json.dumps([event.timestamp, now, event.message]).encode() + b"\n" for event in events]
+        offsets = self._places()
         with self._lock, self._path.open("r+b") as file:
             file.truncate(self._end)  # what a kill left of a line
             file.seek(self._end)
             file.write(b"".join(lines))
             file.flush()
             for line in lines:
-                self._offsets.append(self._end)
+                offsets.append(self._end)
                 self._end += len(line)
 
     def events(self, start: int, stop: int) -> Iterator[StoredEvent]:
         """The events `start` <= index < `stop`, as far as there are any."""
-        stop = min(stop, len(self._offsets))
+        offsets = self._places()
+        stop = min(stop, len(offsets))
         if start >= stop:
             return
         with self._path.open("rb") as file:
-            file.seek(self._offsets[start])
+            file.seek(offsets[start])
             for index in range(start, stop):
                 timestamp, ingestion, message = json.loads(file.readline())
                 yield StoredEvent(timestamp=timestamp, message=message, ingestion=ingestion, index=index)
@@ -98,14 +97,20 @@ class LogStream:
     def event(self, index: int) -> StoredEvent:
         return next(self.events(index, index + 1))
 
-    def _index(self) -> None:
-        with self._path.open("rb") as file:
-            self._end = len(file.readline())
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._offsets.append(self._end)
-                self._end += len(line)
+    def _places(self) -> "array.array[int]":
+        """Where the events are: read from the file once, when the stream is first used."""
+        with self._lock:
+            if self._offsets is None:
+                offsets = array.array("Q")
+                with self._path.open("rb") as file:
+                    end = len(file.readline())
+                    for line in file:
+                        if not line.endswith(b"\n"):
+                            break
+                        offsets.append(end)
+                        end += len(line)
+                self._offsets, self._end = offsets, end
+            return self._offsets
 
 
 class LogStore:

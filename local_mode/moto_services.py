@@ -45,7 +45,8 @@ def answer(request: Request, *, account: str) -> Response:
         if close is not None:
             close()
     status, headers = started[-1]
-    dropped = {"content-length", "connection", "date", "server"}  # the listener's own to say
+    # The listener's and the server's own to say.
+    dropped = {"content-length", "connection", "date", "server", "x-amzn-requestid"}
     return Response(
         status=int(status.split()[0]),
         headers={name: value for name, value in headers if name.lower() not in dropped},

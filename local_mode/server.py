@@ -137,11 +137,13 @@ class Server:
     def _answer(self, request: Request) -> Response:
         start = time.perf_counter()
         service = service_of(request)
-        name = "-"
+        name = request.header("X-Amz-Target").rpartition(".")[2] or "-"
+        outcome = "ok"
         try:
             _check_origin(request)
             name, response = self._route(service, request)
         except ServiceError as error:
+            outcome = error.code
             response = _error_response(service, error, request)
         except ClientGoneError as error:
             access.info("%s %s gone: %s", service, request.path, error)
@@ -153,12 +155,13 @@ class Server:
                 f"The local SageMaker failed; its service.log has the reason under request {request.id}.",
                 status=500,
             )
+            outcome = failure.code
             response = _error_response(service, failure, request)
         milliseconds = (time.perf_counter() - start) * 1000
         access.info(
-            "%s %s %s %s %s %d %.1fms %s",
+            "%s %s %s %s %s %d %s %.1fms %s",
             *(request.client, service, name, request.method, request.path),
-            *(response.status, milliseconds, request.id),
+            *(response.status, outcome, milliseconds, request.id),
         )
         headers = {"x-amzn-RequestId": request.id, "Server": "drydock"}
         if service == "s3":

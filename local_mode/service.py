@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -57,6 +58,10 @@ class Service:
         return collect_working_files(self.home, running=running)
 
 
+class StartError(Exception):
+    """The service cannot start here; the message is one line for the user."""
+
+
 class _ServerListeners:
     """The server's further addresses, under the names that engines know them by."""
 
@@ -74,16 +79,19 @@ class _ServerListeners:
 def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
     """A service that answers, until the block ends: then its jobs are stopped and it answers no more.
 
-    Raises HomeError, HomeInUseError, EngineUnavailableError, ValueError for a bad setting, and OSError
-    where the port is taken.
+    Raises HomeError, HomeInUseError, EngineUnavailableError, ValueError for a bad setting, and StartError
+    where the port is taken or the home is damaged.
     """
     home.create()
     with ExitStack() as stack:
         stack.enter_context(home.lock(wait=_LOCK_SECONDS))
-        server = Server(ADDRESS, port)
+        server = _listen(port)
         stack.callback(server.close)
         endpoint = f"http://{ADDRESS}:{server.port}"
-        objects = ObjectStore(home.s3)
+        try:
+            objects = ObjectStore(home.s3)
+        except sqlite3.DatabaseError as error:
+            raise StartError(f"the index of {home.s3} cannot be read: {error}") from error
         stack.callback(objects.close)
         logs = LogStore(home.logs)
         listeners = _ServerListeners(server)
@@ -106,6 +114,16 @@ def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
         server.serve(service, service.collect)
         logger.info("serving %s from %s with the engine %s", endpoint, home.root, jobs.engine_name)
         yield service
+
+
+def _listen(port: int) -> Server:
+    try:
+        return Server(ADDRESS, port)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {ADDRESS}:{port}: {error.strerror}; give another port with --port, "
+            "or 0 for any that is free"
+        ) from error
 
 
 def collect_working_files(home: Home, *, running: set[str]) -> dict[str, Any]:

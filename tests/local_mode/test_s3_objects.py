@@ -6,6 +6,7 @@ import io
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -178,6 +179,27 @@ def test_reader_keeps_its_version(s3: Any, bucket: str, service: Service) -> Non
     with file:
         assert file.read() == b"old" * 1000
     assert not stored.path.exists()
+
+
+def test_readers_see_whole_versions(s3: Any, bucket: str) -> None:
+    """While writers overwrite an object, every read gives one version, whole, with its own ETag."""
+    versions = [bytes([number]) * (1000 * number * number) for number in range(1, 30)]
+    etags = {hashlib.md5(version).hexdigest() for version in versions}
+    s3.put_object(Bucket=bucket, Key="k", Body=versions[0])
+
+    def write(offset: int) -> None:
+        for version in versions[offset::2]:
+            s3.put_object(Bucket=bucket, Key="k", Body=version)
+
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(write, offset) for offset in (0, 1)]
+        while not all(writer.done() for writer in writers):
+            got = s3.get_object(Bucket=bucket, Key="k")
+            body = got["Body"].read()
+            assert got["ETag"].strip('"') == hashlib.md5(body).hexdigest()
+            assert got["ETag"].strip('"') in etags
+        for writer in writers:
+            writer.result()
 
 
 def test_buckets(s3: Any, bucket: str) -> None:

@@ -175,7 +175,7 @@ def test_log_says_what_was_asked(services: Start, tmp_path: Path) -> None:
     request_id = s3.list_buckets()["ResponseMetadata"]["RequestId"]
     assert service.stop() == (0, "")
     log = (tmp_path / "service.log").read_text()
-    assert "s3 ListBuckets GET / 200" in log
+    assert "s3 ListBuckets GET / 200 ok" in log
     assert request_id in log
 
 
@@ -218,3 +218,13 @@ def test_start_loads_little() -> None:
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"moto", "docker", "torch", "flask", "boto3", "PIL", "rich"} & set(loaded)
+
+
+def test_damaged_home(tmp_path: Path) -> None:
+    """An index that is no database is one line that names it, and is left as it is."""
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3" / "index.sqlite").write_text("no database " * 100)
+    ended = run_command("up", "--home", tmp_path, "--port", "0", "--engine", "process")
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert str(tmp_path / "s3") in ended.stderr
+    assert (tmp_path / "s3" / "index.sqlite").read_text() == "no database " * 100
