@@ -107,7 +107,9 @@ def gc(home: Home, _options: argparse.Namespace) -> int:
             freed = _ask(f"{found['endpoint']}/_drydock/gc", data=b"", headers={"X-Drydock": "gc"})
         except (urllib.error.URLError, OSError) as error:
             return _fail(f"the service does not answer at {found['endpoint']}: {error}")
-    print(f"freed {freed['bytes'] / 1e6:.1f} MB: working files of {freed['job_folders']} ended jobs")
+    print(
+        f"freed {freed['bytes'] / 1e6:.1f} MB, working files of {freed['job_folders']} ended jobs among them"
+    )
     return 0
 
 
@@ -188,8 +190,10 @@ def _collect_alone(home: Home) -> dict[str, Any]:
     from local_mode.s3.store import ObjectStore  # noqa: PLC0415  not wanted by the other commands
     from local_mode.service import collect_working_files  # noqa: PLC0415
 
-    ObjectStore(home.s3).close()  # opening it removes the blobs that no object names
-    return collect_working_files(home, running=set())
+    store = ObjectStore(home.s3)  # opening it removes the blobs that no object names
+    store.close()
+    freed = collect_working_files(home, set)
+    return freed | {"bytes": freed["bytes"] + store.swept}
 
 
 def _log_to(path: Path) -> None:

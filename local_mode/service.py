@@ -1,10 +1,11 @@
 """Service: what every operation works on, and the life of one service from its start to its end."""
 
+import contextlib
 import logging
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,9 @@ class Service:
 
     def collect(self) -> dict[str, Any]:
         """Removes what nobody needs any more: `gc`."""
-        running = {job.name for job in self.jobs.store.all(statuses=RUNNING)}
-        return collect_working_files(self.home, running=running)
+        return collect_working_files(
+            self.home, lambda: {job.name for job in self.jobs.store.all(statuses=RUNNING)}
+        )
 
 
 class StartError(Exception):
@@ -126,11 +128,19 @@ def _listen(port: int) -> Server:
         ) from error
 
 
-def collect_working_files(home: Home, *, running: set[str]) -> dict[str, Any]:
-    """Removes the working files of jobs that have ended; returns how many, and their bytes."""
+def collect_working_files(home: Home, running: Callable[[], set[str]]) -> dict[str, Any]:
+    """Removes the working files of jobs that have ended; returns how many, and their bytes.
+
+    `running` names the jobs that have not; it is asked after the folders are listed, since a job is in
+    the store before it has a folder.
+    """
+    folders = list(home.jobs.iterdir())
+    kept = running()
     count = freed = 0
-    for folder in home.jobs.iterdir() if home.jobs.is_dir() else ():
-        if folder.name not in running:
+    for folder in folders:
+        if folder.name in kept:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # its job's own tidying may be under way
             freed += _size(folder)
             count += 1
             if folder.is_dir() and not folder.is_symlink():

@@ -98,7 +98,8 @@ class ObjectStore:
         root.mkdir(parents=True, exist_ok=True)
         self.blobs = Blobs(root)
         self.index = Index(root / "index.sqlite")
-        self.blobs.sweep(known=self._known_blobs())
+        # Bytes that a killed process had left behind.
+        self.swept = self.blobs.sweep(known=self._known_blobs())
 
     def close(self) -> None:
         self.index.close()

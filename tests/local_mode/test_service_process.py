@@ -163,8 +163,8 @@ def test_status_down_and_gc(services: Start, tmp_path: Path) -> None:
     assert run_command("down", "--home", home).returncode == 0
     orphan = home / "s3" / "blobs" / "00" / "orphan"
     orphan.parent.mkdir(exist_ok=True)
-    orphan.write_bytes(b"x")
-    assert run_command("gc", "--home", home).returncode == 0
+    orphan.write_bytes(bytes(3_000_000))
+    assert "freed 3.0 MB" in run_command("gc", "--home", home).stdout
     assert not orphan.exists()
 
 
