@@ -3,6 +3,7 @@
 #   ENGINE=auto|docker|process   where a local job runs (auto: Docker where it answers)
 #   DATA=FOLDER                  images to train on, one folder a class (default: drawn demo data)
 #   PRETRAINED=FOLDER            weights, given to the job as its channel `pretrained`
+#   SOURCE=FOLDER PROGRAM=FILE   your own script, for local-script
 #   SET="PATH=VALUE ..."         changes to the request, e.g. SET="HyperParameters.epochs=3"
 
 SHELL := /bin/bash
@@ -17,8 +18,12 @@ ENGINE ?= auto
 PORT ?= 4700
 DATA ?=
 PRETRAINED ?=
+SOURCE ?= examples/script
+PROGRAM ?= train.py
+export SOURCE PROGRAM
 SET ?=
 DEMO_DATA := data/synthetic
+DOCUMENT := jobs/train.yaml
 
 # Evaluated where it is used: asking Docker takes a moment, and most targets do not need to.
 engine = $(shell $(PYTHON) -m local_mode.engines $(ENGINE))
@@ -71,7 +76,11 @@ local-train: setup  ## Train on this machine, through the local SageMaker; DATA=
 	case $$engine in docker) $(MAKE) build ;; process) $(MAKE) setup-train ;; *) exit 2 ;; esac; \
 	data='$(DATA)'; \
 	if [ -z "$$data" ]; then data=$(DEMO_DATA); $(PYTHON) -m drydock.data.synthetic --output "$$data"; fi; \
-	DATA="$$data" $(PYTHON) -m jobs run jobs/train.yaml --local --engine "$$engine" --port $(PORT) $(job_options)
+	DATA="$$data" $(PYTHON) -m jobs run $(DOCUMENT) --local --engine "$$engine" --port $(PORT) $(job_options)
+
+.PHONY: local-script
+local-script: setup  ## Train with a script of your own on this machine: SOURCE=FOLDER [PROGRAM=train.py]
+	@$(MAKE) local-train DOCUMENT=jobs/script.yaml
 
 .PHONY: train
 train: setup  ## Send the same request to AWS (needs ROLE_ARN, BUCKET, DATA=s3://..., a pushed image)

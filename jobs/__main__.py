@@ -102,6 +102,8 @@ def _run(given: argparse.Namespace, where: Place) -> int:
     if given.dry_run:
         requests = order.requests(lambda address: list_folders(where.clients().s3, address))
         print((as_json if given.json else as_yaml)(requests), end="")
+        if order.source is not None:
+            print(f"note: {order.source.folder} is not at {order.source.address} yet", file=sys.stderr)
         return 0
     # What is wrong and can be seen without a service is said before one is started.
     early = None if order.lists_s3 else order.requests(lambda _: ())
@@ -111,6 +113,8 @@ def _run(given: argparse.Namespace, where: Place) -> int:
             run.refuse_unfollowed(requests)
         if not target.is_aws:
             target.ensure_bucket(order.variables("BUCKET"))
+        if order.source is not None:
+            run.upload(target.clients, order.source)
         with Interruptions.caught() as interruptions:
             job_name = run.send(target.clients, requests)
             if job_name is None:

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.download import Artifacts
+from jobs.download import OUTPUT, Artifacts
 
 
 def report(description: Mapping[str, Any], files: Sequence[Path], *, is_aws: bool) -> str:
     """A text of a few lines, the most important last; the FailureReason belongs on stderr."""
     parts = [
         _metrics(description),
-        _artifacts(description),
+        _artifacts(description, files),
         _files(files),
         "\n".join(filter(None, (_status(description), _cost(description, is_aws=is_aws)))),
     ]
@@ -37,9 +37,12 @@ def _metrics(description: Mapping[str, Any]) -> str:
     return "\n".join(["Metrics, last values", *(f"  {name:<{width}}  {values[name]:.4f}" for name in names)])
 
 
-def _artifacts(description: Mapping[str, Any]) -> str:
+def _artifacts(description: Mapping[str, Any], files: Sequence[Path]) -> str:
     artifacts = Artifacts.of(description)
-    return f"Artifacts\n  {artifacts.model}\n  {artifacts.output}" if artifacts.model else ""
+    # No description says whether there is output data: it is named where it was fetched.
+    output = artifacts.output if any(path.name == OUTPUT for path in files) else None
+    addresses = [address for address in (artifacts.model, output) if address]
+    return "\n  ".join(["Artifacts", *addresses]) if addresses else ""
 
 
 def _files(files: Sequence[Path]) -> str:

@@ -14,6 +14,7 @@ from jobs.follow import follow
 from jobs.interruptions import Interruptions
 from jobs.report import report
 from jobs.screen import screen
+from jobs.source import Source
 from jobs.target import Target
 
 _FOLLOWED = "CreateTrainingJob"
@@ -45,6 +46,14 @@ def refuse_unfollowed(requests: Sequence[Request]) -> None:
     if unfollowed or operations.count(_FOLLOWED) > 1:
         what = " and ".join(unfollowed) or "several training jobs of one file"
         raise JobError(f"cannot follow {what}: pass --no-wait to send without waiting for the end")
+
+
+def upload(clients: Clients, source: Source) -> None:
+    """Bring a user's script to where the request says it is. Raises `JobError`."""
+    try:
+        source.upload(clients.s3)
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        raise JobError(f"cannot upload {source.folder} to {source.address}: {said(error)}") from error
 
 
 def send(clients: Clients, requests: Sequence[Request]) -> str | None:

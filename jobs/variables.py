@@ -1,6 +1,7 @@
 """What `${NAME}` stands for: the environment, and beside it what is known without being told."""
 
 import datetime as dt
+import functools
 import json
 import secrets
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import JobError
+from jobs.source import Source
 
 IMAGES_FILE = Path("build/images.json")  # written by build_and_push.sh
 LOCAL_BUCKET = "drydock-local"
@@ -17,11 +19,14 @@ _LOCAL_DEFAULTS: Mapping[str, str] = {
     "ROLE_ARN": "arn:aws:iam::000000000000:role/drydock-local",
     "BUCKET": LOCAL_BUCKET,
 }
+_DEFAULTS: Mapping[str, str] = {"PROGRAM": "train.py"}
+SOURCE_VARIABLE = "SOURCE"
 # How to set what is missing; a name that is not here is the document's own.
 _ADVICE: Mapping[str, str] = {
     "TRAIN_IMAGE": f"make build push (it writes {IMAGES_FILE}), or TRAIN_IMAGE=ADDRESS",
     "ROLE_ARN": "the role that SageMaker takes on: ROLE_ARN=arn:aws:iam::ACCOUNT:role/NAME",
     "BUCKET": "the bucket that the artifacts go to: BUCKET=NAME",
+    SOURCE_VARIABLE: "the folder with your script: SOURCE=FOLDER",
     "DATA": "the images to train on: DATA=FOLDER for a local job, DATA=s3://BUCKET/PREFIX on AWS",
 }
 _IMAGES: Mapping[str, str] = {"TRAIN_IMAGE": "drydock-train"}  # variable -> its name in IMAGES_FILE
@@ -44,16 +49,28 @@ class Variables:
 
     def __call__(self, name: str) -> str:
         """The value of `${name}`. Raises `JobError` that says how to set it."""
+        if name == SOURCE_VARIABLE and self.source is not None:
+            return self.source.address
         if value := self.environment.get(name):
             return value
         if name == "JOB_ID":
             return self.job_id
         if self.local and name in _LOCAL_DEFAULTS:
             return _LOCAL_DEFAULTS[name]
+        if name in _DEFAULTS:
+            return _DEFAULTS[name]
         if name in _IMAGES and (address := self._pushed(_IMAGES[name])):
             return address
         advice = _ADVICE.get(name, f"set it in the environment: {name}=VALUE")
         raise JobError(f"the variable {name} is not set: {advice}")
+
+    @functools.cached_property
+    def source(self) -> Source | None:
+        """The folder that SOURCE names; None where it names none, or an address in S3."""
+        place = self.environment.get(SOURCE_VARIABLE, "")
+        if not place or place.startswith("s3://"):
+            return None
+        return Source(folder=Path(place).expanduser(), bucket=self("BUCKET"))
 
     def _pushed(self, image: str) -> str | None:
         """The address of an image that was pushed; None where there is no file yet."""
