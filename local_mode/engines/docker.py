@@ -7,6 +7,7 @@ job, by which a later service finds what this one left.
 
 import contextlib
 import hashlib
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,7 @@ from local_mode.engines.tars import StreamReader, tar_stream, without_top
 from local_mode.errors import ValidationException
 
 HOME_LABEL, JOB_LABEL = "drydock.home", "drydock.job"
+UNIX_SCHEME, DEFAULT_HOST = "unix://", "unix:///var/run/docker.sock"
 _CONNECT_SECONDS = 2
 _CALL_SECONDS = 120  # of one call to the daemon; streams and waits have no limit
 # The daemon keeps a copy of the log for `docker logs`; ours is the one that lasts.
@@ -62,6 +64,10 @@ class DockerEngine:
     @classmethod
     def connect(cls, *, home: Path, listeners: Listeners) -> "DockerEngine":
         """Raises EngineUnavailableError where no daemon answers within two seconds."""
+        # Said better than the SDK does, which also leaves the socket that it tried open.
+        host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        if host.startswith(UNIX_SCHEME) and not Path(host.removeprefix(UNIX_SCHEME)).exists():
+            raise EngineUnavailableError(f"there is no socket {host.removeprefix(UNIX_SCHEME)}")
         try:
             with contextlib.closing(docker.DockerClient.from_env(timeout=_CONNECT_SECONDS)) as probe:
                 information = probe.info()

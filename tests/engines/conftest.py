@@ -1,6 +1,9 @@
 """One suite on every engine: the fixtures that start a service on each."""
 
+import contextlib
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -12,18 +15,23 @@ REQUIRED = os.environ.get("DRYDOCK_REQUIRE_DOCKER") == "1"
 
 def docker_problem(image: str | None) -> str | None:
     """Why the docker engine cannot be tested here; None when it can."""
+    with warnings.catch_warnings():
+        # The docker SDK leaves the socket of a connection that failed to the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        problem = _ask_docker(image)
+        gc.collect()
+    return problem
+
+
+def _ask_docker(image: str | None) -> str | None:
     import docker  # noqa: PLC0415  an optional part
 
     try:
-        client = docker.DockerClient.from_env(timeout=5)
-        client.ping()
+        with contextlib.closing(docker.DockerClient.from_env(timeout=5)) as client:
+            if image is not None and not client.images.list(image):
+                return f"no image {image}: make build"
     except docker.errors.DockerException as error:
         return f"no Docker engine answers: {error}"
-    try:
-        if image is not None and not client.images.list(image):
-            return f"no image {image}: make build"
-    finally:
-        client.close()
     return None
 
 
