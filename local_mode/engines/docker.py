@@ -64,17 +64,26 @@ class DockerEngine:
     @classmethod
     def connect(cls, *, home: Path, listeners: Listeners) -> "DockerEngine":
         """Raises EngineUnavailableError where no daemon answers within two seconds."""
+        information = cls.probe()
+        client = docker.DockerClient.from_env(timeout=_CALL_SECONDS)
+        return cls(client, home=home, listeners=listeners, information=information)
+
+    @staticmethod
+    def probe() -> Mapping[str, Any]:
+        """What the daemon says about itself.
+
+        Raises EngineUnavailableError where none answers within two seconds.
+        """
         # Said better than the SDK does, which also leaves the socket that it tried open.
         host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
         if host.startswith(UNIX_SCHEME) and not Path(host.removeprefix(UNIX_SCHEME)).exists():
             raise EngineUnavailableError(f"there is no socket {host.removeprefix(UNIX_SCHEME)}")
         try:
-            with contextlib.closing(docker.DockerClient.from_env(timeout=_CONNECT_SECONDS)) as probe:
-                information = probe.info()
-            client = docker.DockerClient.from_env(timeout=_CALL_SECONDS)
+            with contextlib.closing(docker.DockerClient.from_env(timeout=_CONNECT_SECONDS)) as client:
+                information: Mapping[str, Any] = client.info()
         except _DOCKER_ERRORS as error:
             raise EngineUnavailableError(_one_line(error)) from error
-        return cls(client, home=home, listeners=listeners, information=information)
+        return information
 
     def check(self, request: Mapping[str, Any]) -> None:
         """Raises ValidationException for an image that is neither here nor in a registry that answers."""

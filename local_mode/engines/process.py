@@ -37,7 +37,7 @@ REPOSITORY = "drydock-train"
 COMMAND = (sys.executable, "-P", "-m", "drydock.training.entrypoint")
 _GPU_DEVICE = Path("/dev/nvidiactl")
 # Not inherited: they would reach another AWS, or another job's tree.
-FOREIGN_PREFIXES = ("AWS_", "SAGEMAKER_", "SM_", "TRAINING_JOB_", "DRYDOCK_")
+FOREIGN_PREFIXES = ("AWS_", "SAGEMAKER_", "SM_", "TRAINING_JOB_", "DRYDOCK_", "PYTHONPATH", "PYTHONHOME")
 
 
 class ProcessEngine:
