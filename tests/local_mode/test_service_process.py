@@ -79,6 +79,8 @@ def test_kill_leaves_old_or_new(services: Start, tmp_path: Path) -> None:
             body = s3.get_object(Bucket="kill", Key="k")["Body"].read()
             assert body in {bodies[version], bodies[version + 1]}
             version = body[0]
+        s3.put_object(Bucket="kill", Key="k", Body=bodies[version + 1])
+        version += 1
         killer = threading.Timer(dice.uniform(0.2, 0.6), service.process.kill)
         killer.start()
         try:
