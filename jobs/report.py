@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.download import OUTPUT, Artifacts
+from jobs.download import MODEL, OUTPUT, Artifacts
 
 
 def report(description: Mapping[str, Any], files: Sequence[Path], *, is_aws: bool) -> str:
@@ -39,9 +39,11 @@ def _metrics(description: Mapping[str, Any]) -> str:
 
 def _artifacts(description: Mapping[str, Any], files: Sequence[Path]) -> str:
     artifacts = Artifacts.of(description)
-    # No description says whether there is output data: it is named where it was fetched.
-    output = artifacts.output if any(path.name == OUTPUT for path in files) else None
-    addresses = [address for address in (artifacts.model, output) if address]
+    fetched = {path.name for path in files}
+    # A description names a model even where a failed job left none, and never the output data.
+    has_model = MODEL in fetched or description["TrainingJobStatus"] != "Failed"
+    addresses = [artifacts.model] if artifacts.model and has_model else []
+    addresses += [artifacts.output] if OUTPUT in fetched else []
     return "\n  ".join(["Artifacts", *addresses]) if addresses else ""
 
 
