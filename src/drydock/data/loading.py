@@ -7,7 +7,6 @@ shared memory and to a GPU.
 import logging
 import math
 import os
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,11 +93,11 @@ class EvenBatches(Sampler[list[Draw]]):
             yield [Draw(int(index), self.epoch) for index in indices]
 
 
-def _ignore_signals(_worker: int) -> None:
-    # A stop reaches the whole process group; the training itself ends its workers after its step.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+def _leave_process_group(_worker: int) -> None:
+    # A stop is sent to the whole process group; the training finishes its step with its workers and
+    # then ends them. (To ignore SIGTERM instead would make multiprocessing wait for them for ever.)
+    # A worker whose training is gone notices by itself and ends.
+    os.setpgid(0, 0)
 
 
 class Batches:
@@ -121,7 +120,7 @@ class Batches:
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=_PREFETCH if workers else None,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_leave_process_group,
             pin_memory=pin_memory,
             # Its own generator, so that loading takes nothing from the one that draws weights.
             generator=torch.Generator().manual_seed(0),

@@ -101,12 +101,14 @@ def _split(
         strata[max(counted, key=lambda label: (counted[label], -label))].append(indices)
     generator = random.Random(seed)  # noqa: S311  a split is no secret
     taken: dict[str, set[int]] = {name: set() for name in fractions}
+    # What rounding to whole groups gave too much so far: the next class gives so much less.
+    surplus = dict.fromkeys(fractions, 0.0)
     for label in sorted(strata):
         pool = strata[label]
         generator.shuffle(pool)
         total = sum(len(indices) for indices in pool)
         for name, fraction in fractions.items():
-            wanted = fraction * total
+            wanted = fraction * total - surplus[name]
             got = 0
             # The last group is taken when that comes nearer to what is wanted than leaving it; one
             # group stays, as a class cannot do without training images.
@@ -114,6 +116,7 @@ def _split(
                 indices = pool.pop()
                 taken[name].update(indices)
                 got += len(indices)
+            surplus[name] = got - wanted
     away = set().union(*taken.values())
     return Split(
         by=by,
