@@ -58,7 +58,7 @@ setup-train: .venv/.train  ## Add what the training image holds (torch), for the
 	@command -v cc >/dev/null || \
 		{ echo "error: sagemaker-training is compiled at installation: install a C compiler (Debian: apt-get install gcc python3-dev)" >&2; exit 1; }
 	@echo "installing PyTorch and the rest of the training image's packages (several GB, once)"
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r docker/train/requirements.txt
+	$(PYTHON) -m pip install $(if $(MAKE_TERMOUT),,--quiet) --disable-pip-version-check --require-hashes --no-deps -r docker/train/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r docker/train/sagemaker-training.txt
 	@# Both packages install a program named `train`; ours is the image's, so it comes last.
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall --editable .
