@@ -43,7 +43,7 @@ class Order:
         if self.source is not None:
             for request in changed:
                 if program := request.get("HyperParameters", {}).get(PROGRAM_HYPERPARAMETER):
-                    self.source.require(program)
+                    self.source.require(program.strip('"'))
         return changed
 
     def _filled(self, request: Request, list_folders: ListFolders) -> Request:

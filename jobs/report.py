@@ -40,8 +40,8 @@ def _metrics(description: Mapping[str, Any]) -> str:
 def _artifacts(description: Mapping[str, Any], files: Sequence[Path]) -> str:
     artifacts = Artifacts.of(description)
     fetched = {path.name for path in files}
-    # A description names a model even where a failed job left none, and never the output data.
-    has_model = MODEL in fetched or description["TrainingJobStatus"] != "Failed"
+    # A description names a model even where the job left none, and never the output data.
+    has_model = MODEL in fetched or (not fetched and description["TrainingJobStatus"] == "Completed")
     addresses = [artifacts.model] if artifacts.model and has_model else []
     addresses += [artifacts.output] if OUTPUT in fetched else []
     return "\n  ".join(["Artifacts", *addresses]) if addresses else ""

@@ -67,8 +67,8 @@ def test_the_request_names_the_uploaded_source(tmp_path: Path) -> None:
     assert filled.source is not None
     (request,) = filled.requests(lambda _: ())
     assert request["HyperParameters"] == {
-        "sagemaker_program": "train.py",
-        "sagemaker_submit_directory": filled.source.address,
+        "sagemaker_program": '"train.py"',
+        "sagemaker_submit_directory": f'"{filled.source.address}"',
         "epochs": "1",
     }
 
@@ -78,8 +78,8 @@ def test_an_archive_in_s3_is_taken_as_it_is() -> None:
     filled = order({"SOURCE": "s3://bucket/sourcedir.tar.gz", "PROGRAM": "fit.py"})
     assert filled.source is None
     (request,) = filled.requests(lambda _: ())
-    assert request["HyperParameters"]["sagemaker_submit_directory"] == "s3://bucket/sourcedir.tar.gz"
-    assert request["HyperParameters"]["sagemaker_program"] == "fit.py"
+    assert request["HyperParameters"]["sagemaker_submit_directory"] == '"s3://bucket/sourcedir.tar.gz"'
+    assert request["HyperParameters"]["sagemaker_program"] == '"fit.py"'
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ UNSUPPORTED_LAUNCHERS = re.compile(
     r"|pytorch_ddp|torch_distributed|distributed_dataparallel)_enabled|sagemaker_instance_type_smddp.*"
 )
 TAIL_BYTES = 16_384
+_TRACEBACK = "Traceback (most recent call last):"
 # A traceback's last line, pip's complaint, argparse's complaint.
 _SUMMARY_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b(:.*)?$|ERROR: |\S+: error: ")
 
@@ -104,7 +105,10 @@ def _failure(error: Exception, *, script: str, source: str, tail: Sequence[str])
     how = f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
     summary = next((line for line in reversed(tail) if _SUMMARY_LINE.match(line)), None)
     first = f"{what} ({how})" + (f": {summary}" if summary else "; the job's log says more")
-    return "\n".join([first, *tail]), code if code >= 0 else 128 - code
+    # Of the rest only a traceback explains; before it stands the toolkit's own chatter.
+    starts = [number for number, line in enumerate(tail) if line.startswith(_TRACEBACK)]
+    message = "\n".join([first, *(tail[starts[-1] :] if starts else ())])
+    return message, code if code >= 0 else 128 - code
 
 
 class ErrorTail:
