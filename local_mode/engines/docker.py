@@ -17,6 +17,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 from docker.models.containers import Container
+from docker.models.networks import Network
 
 import docker
 from docker import utils as docker_utils
@@ -33,7 +34,7 @@ from local_mode.engines.base import (
     connection_variables,
 )
 from local_mode.engines.images import local_names, repository_name
-from local_mode.engines.tars import StreamReader, tar_stream, without_top
+from local_mode.engines.tars import read_tar_stream, tar_stream, without_top
 from local_mode.errors import ValidationException
 
 HOME_LABEL, JOB_LABEL = "drydock.home", "drydock.job"
@@ -42,6 +43,8 @@ _CONNECT_SECONDS = 2
 _CALL_SECONDS = 120  # of one call to the daemon; streams and waits have no limit
 # The daemon keeps a copy of the log for `docker logs`; ours is the one that lasts.
 _LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
+# No way out of the network, and no address of this machine in it.
+_ISOLATED = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 _DOCKER_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
@@ -112,13 +115,15 @@ class DockerEngine:
             try:
                 image = self._local_image(spec.image) or self._pull(spec.image, check)
                 network = self._client.networks.create(
-                    prefix, driver="bridge", labels=labels, check_duplicate=True
+                    prefix,
+                    driver="bridge",
+                    labels=labels,
+                    check_duplicate=True,
+                    internal=spec.isolated,
+                    options=_ISOLATED if spec.isolated else None,
                 )
                 cleanup.callback(_quietly, network.remove)
-                network.reload()
-                gateway = network.attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
-                port = self._listeners.open(gateway)
-                cleanup.callback(self._listeners.close, gateway)
+                connection = {} if spec.isolated else self._connect(network, cleanup)
                 volume = self._client.volumes.create(f"{prefix}-{spec.host_name}", labels=labels)
                 cleanup.callback(_quietly, volume.remove, force=True)
                 container = self._client.containers.create(
@@ -127,10 +132,7 @@ class DockerEngine:
                     entrypoint=list(spec.entrypoint) or None,
                     name=f"{prefix}-{spec.host_name}",
                     hostname=spec.host_name,
-                    environment={
-                        **connection_variables(DEFAULT_BASE_DIR, f"http://{gateway}:{port}"),
-                        **spec.environment,
-                    },
+                    environment={**connection, **spec.environment},
                     labels=labels,
                     network=prefix,
                     networking_config={
@@ -145,10 +147,6 @@ class DockerEngine:
                 cleanup.callback(_quietly, container.remove, force=True, v=True)
             except _DOCKER_ERRORS as error:
                 raise HostError(f"InternalServerError: Docker: {_one_line(error)}") from error
-            except OSError as error:
-                raise HostError(
-                    f"InternalServerError: cannot listen on the job's network {gateway}: {error}"
-                ) from error
             notes: tuple[str, ...] = ()
             if spec.wants_gpu and not self._has_gpu:
                 notes = ("the instance type has a GPU, this Docker has no nvidia runtime: it runs without",)
@@ -184,6 +182,19 @@ class DockerEngine:
             return str(self._client.images.get(reference).id)
         except docker.errors.APIError as error:
             raise HostError(f"{failed}: {_one_line(error)}") from error
+
+    def _connect(self, network: Network, cleanup: contextlib.ExitStack) -> dict[str, str]:
+        """Has the service listen on the job's network; the variables by which its hosts find it."""
+        network.reload()
+        gateway = network.attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
+        try:
+            port = self._listeners.open(gateway)
+        except OSError as error:
+            raise HostError(
+                f"InternalServerError: cannot listen on the job's network {gateway}: {error}"
+            ) from error
+        cleanup.callback(self._listeners.close, gateway)
+        return connection_variables(DEFAULT_BASE_DIR, f"http://{gateway}:{port}")
 
     def _device_requests(self, spec: HostSpec) -> list[docker.types.DeviceRequest] | None:
         if not (spec.wants_gpu and self._has_gpu):
@@ -259,9 +270,7 @@ class DockerHost:
             except docker.errors.NotFound:
                 self._container.reload()  # raises where it is the container that is gone
                 return
-            with tarfile.open(fileobj=StreamReader(chunks), mode="r|") as archive:
-                for info in archive:
-                    yield info, archive.extractfile(info) if info.isreg() else None
+            yield from read_tar_stream(chunks)
 
     def _signal(self, name: str) -> None:
         try:

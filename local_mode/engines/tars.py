@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO
 
-from local_mode.engines.base import InputFile, read_chunks
+from local_mode.engines.base import CHUNK_BYTES, InputFile, read_chunks
 
 Entry = tuple[tarfile.TarInfo, IO[bytes] | None]
 
@@ -48,6 +48,15 @@ def tar_stream(
             raise OSError(f"{file.path} changed while it was read: {written} of {size} bytes")
         yield b"\0" * (-size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def read_tar_stream(chunks: Iterable[bytes]) -> Iterator[Entry]:
+    """The members of an archive that comes in pieces; each must be read before the next."""
+    with tarfile.open(fileobj=StreamReader(chunks), mode="r|", bufsize=CHUNK_BYTES) as archive:
+        while (info := archive.next()) is not None:
+            yield info, archive.extractfile(info) if info.isreg() else None
+            # Kept for going back, which a stream cannot do: 100,000 of them take 100 MB.
+            archive.members.clear()  # type: ignore[attr-defined]  # of the class; its stub has it not
 
 
 def without_top(entries: Iterable[Entry], top: str) -> Iterator[Entry]:

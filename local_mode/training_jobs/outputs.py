@@ -12,13 +12,14 @@ from uuid import uuid4
 from local_mode.errors import ValidationException
 from local_mode.s3.store import ObjectStore
 from local_mode.training_jobs.channels import FILE_SCHEME, S3_SCHEME
+from local_mode.training_jobs.gzips import BLOCK_BYTES, GzipWriter
 
 Entries = Iterable[tuple[tarfile.TarInfo, IO[bytes] | None]]
 
 MODEL_ARCHIVE, OUTPUT_ARCHIVE = "model.tar.gz", "output.tar.gz"
 BASE = PurePosixPath("/opt/ml")
-# Level 6 takes twice level 1's time for weights, which hardly compress at all.
-_COMPRESSION_LEVEL = 1
+# What is left out is named in the log; more than these are only counted.
+_MAX_NOTES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Destination:
     def from_uri(cls, uri: str) -> "Destination":
         return cls(uri=uri.rstrip("/"))
 
-    def check(self, objects: ObjectStore) -> None:
-        """Raises ValidationException where nothing can be written there."""
-        field = f"OutputDataConfig.S3OutputPath {self.uri}"
+    def check(self, objects: ObjectStore, *, field: str = "OutputDataConfig.S3OutputPath") -> None:
+        """Raises ValidationException, which names the request's field, where nothing can be written there."""
+        field = f"{field} {self.uri}"
         if self.uri.startswith(FILE_SCHEME):
             folder = Path(self.uri.removeprefix(FILE_SCHEME))
             if not folder.is_absolute():
@@ -55,8 +56,10 @@ class Destination:
         """The URI of an output: PATH/JOB/output/FILE."""
         return f"{self.uri}/{job_name}/output/{file_name}"
 
-    def upload(self, source: Path, uri: str, objects: ObjectStore) -> None:
-        """Moves a file to a URI that `artifact` gave; there whole, or not at all."""
+    def upload(
+        self, source: Path, uri: str, objects: ObjectStore, *, content_type: str = "application/gzip"
+    ) -> None:
+        """Moves a file to a URI below this one; there whole, or not at all."""
         if uri.startswith(FILE_SCHEME):
             target = Path(uri.removeprefix(FILE_SCHEME))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +71,7 @@ class Destination:
                 partial.unlink(missing_ok=True)
         else:
             bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
-            objects.put_file(bucket, key, source, content_type="application/gzip", move=True)
+            objects.put_file(bucket, key, source, content_type=content_type, move=True)
 
 
 def write_tar_gz(
@@ -81,16 +84,35 @@ def write_tar_gz(
     is in it can be read by its unpacker.
     """
     count, notes = 0, []
-    with tarfile.open(target, "w:gz", compresslevel=_COMPRESSION_LEVEL, format=tarfile.PAX_FORMAT) as archive:
+    left_out: set[str] = set()
+    with target.open("wb") as file, GzipWriter(file) as archive:
         for found, content in entries:
             check()
-            info = _sanitised(found, folder)
+            info = None if found.islnk() and found.linkname in left_out else _sanitised(found, folder)
             if info is None:
-                notes.append(f"/opt/ml/{folder / found.name} was left out: {_reason(found)}")
+                left_out.add(found.name)
+                if len(left_out) <= _MAX_NOTES:
+                    notes.append(_printable(f"/opt/ml/{folder / found.name} was left out: {_reason(found)}"))
                 continue
             count += not info.isdir()
-            archive.addfile(info, content)
+            archive.write(info.tobuf(tarfile.PAX_FORMAT))
+            if content is not None and info.size:
+                _copy(content, archive, info)
+        archive.write(bytes(2 * tarfile.BLOCKSIZE))
+    if len(left_out) > _MAX_NOTES:
+        notes.append(f"{len(left_out) - _MAX_NOTES} more were left out of /opt/ml/{folder}")
     return count, notes
+
+
+def _copy(content: IO[bytes], archive: GzipWriter, info: tarfile.TarInfo) -> None:
+    left = info.size
+    while left:
+        piece = content.read(min(left, BLOCK_BYTES))
+        if not piece:
+            raise OSError(f"{info.name} ended {left} bytes before its size")
+        archive.write(piece)
+        left -= len(piece)
+    archive.write(bytes(-info.size % tarfile.BLOCKSIZE))
 
 
 def _sanitised(found: tarfile.TarInfo, folder: PurePosixPath) -> tarfile.TarInfo | None:
@@ -125,6 +147,11 @@ def _sanitised(found: tarfile.TarInfo, folder: PurePosixPath) -> tarfile.TarInfo
 def _escapes(name: str) -> bool:
     path = posixpath.normpath(name)
     return path.startswith(("/", "../")) or path == ".."
+
+
+def _printable(text: str) -> str:
+    """On one line, and in UTF-8: a file's name is any bytes."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _reason(found: tarfile.TarInfo) -> str:

@@ -1,7 +1,11 @@
 """Outputs: folders of the tree as archives at the S3OutputPath."""
 
+import gzip
+import io
 import os
+import random
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,6 +15,7 @@ from local_mode.engines.folders import folder_entries, remove_tree
 from local_mode.engines.tars import StreamReader, tar_stream, without_top
 from local_mode.errors import ValidationException
 from local_mode.s3.store import ObjectStore
+from local_mode.training_jobs.gzips import BLOCK_BYTES, GzipWriter
 from local_mode.training_jobs.outputs import Destination, write_tar_gz
 
 MODEL = PurePosixPath("model")
@@ -136,3 +141,76 @@ def test_docker_s_archives_are_streams(tmp_path: Path) -> None:
         for info, content in without_top(entries, "model"):
             found[info.name] = content.read() if content else None
     assert found == {"empty": None, "a": b"1" * 513, "b": None, "b/c": b""}
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 2 * BLOCK_BYTES + 1])
+@pytest.mark.parametrize("kind", ["zeros", "text", "noise"])
+def test_a_gzip_file_holds_what_was_written(kind: str, size: int) -> None:
+    """Compressed, stored and empty blocks read back; what shrinks is shrunk, the rest hardly grows."""
+    noise = random.Random(size)
+    contents = {
+        "zeros": bytes(size),
+        "text": (b"Average loss: 0.4321\n" * (size // 20 + 1))[:size],
+        "noise": noise.randbytes(size),
+    }
+    content, target = contents[kind], io.BytesIO()
+    with GzipWriter(target) as packed:
+        for start in range(0, size, 99_999):
+            packed.write(content[start : start + 99_999])
+        assert packed.tell() == size
+    assert gzip.decompress(target.getvalue()) == content
+    assert len(target.getvalue()) < (size * 1.001 if kind == "noise" else size * 0.02) + 100
+
+
+def test_an_error_leaves_the_gzip_file_incomplete() -> None:
+    """A half-written archive cannot be taken for a whole one."""
+    target = io.BytesIO()
+
+    def fail() -> None:
+        with GzipWriter(target) as packed:
+            packed.write(b"some")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    with pytest.raises(EOFError):
+        gzip.decompress(target.getvalue())
+
+
+def test_what_is_left_out_cannot_be_named_by_a_hard_link(tmp_path: Path) -> None:
+    """A second name of a link that was left out is left out too: the archive stays one that unpacks."""
+
+    def entries() -> Iterator[tuple[tarfile.TarInfo, None]]:
+        for name, kind, target in (("evil", tarfile.SYMTYPE, "/etc"), ("too", tarfile.LNKTYPE, "evil")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            yield info, None
+
+    count, notes = write_tar_gz(entries(), tmp_path / "model.tar.gz", folder=MODEL)
+    assert (count, len(notes)) == (0, 2)
+
+
+def test_odd_names_are_kept_and_said_on_one_line(tmp_path: Path) -> None:
+    """Any bytes may be a name: they come back as they were, and a note about them is one line of UTF-8."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    names = [b"two\nlines", b"caf\xc3\xa9", b"not utf-8 \xff", b" ", b"x" * 255, "\u4e16".encode() * 85]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(name)
+    os.mkfifo(folder / os.fsdecode(b"pipe\n\xff"))
+    members, _, notes = pack(folder, tmp_path / "model.tar.gz")
+    assert sorted(map(os.fsencode, members)) == sorted(names)
+    assert notes == [
+        r"/opt/ml/model/pipe\n\udcff was left out: neither a file, a folder nor a link",
+    ]
+
+
+def test_a_flood_of_notes_is_counted(tmp_path: Path) -> None:
+    """A thousand links that lead out take a few lines of the log, and none is forgotten."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for number in range(1000):
+        (folder / f"link-{number:04}").symlink_to("/etc/passwd")
+    _, _, notes = pack(folder, tmp_path / "model.tar.gz")
+    assert len(notes) == 21
+    assert notes[-1] == "980 more were left out of /opt/ml/model"
