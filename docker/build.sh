@@ -108,7 +108,7 @@ esac
 if [[ $source_url =~ ^([a-z]+://)[^/@]*@(.*)$ ]]; then source_url=${BASH_REMATCH[1]}${BASH_REMATCH[2]}; fi
 
 SECONDS=0
-DOCKER_BUILDKIT=1 "$docker" build --progress plain --file docker/train/Dockerfile \
+DOCKER_BUILDKIT=1 "$docker" build --file docker/train/Dockerfile \
     --build-arg "BASE_IMAGE=$base" \
     --build-arg "SOURCE=$source_url" --build-arg "REVISION=$revision" \
     --build-arg "VERSION=$version" --build-arg "CREATED=$created" \
