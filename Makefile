@@ -135,7 +135,7 @@ format: .venv/.dev  ## Format the code
 
 .PHONY: docs
 docs: .venv/.train  ## Write the tables in docs/ that are generated from the code
-	$(PYTHON) -m local_mode.support
+	$(PYTHON) -m local_mode.support_document
 	$(PYTHON) -m drydock.hyperparameters
 
 .PHONY: lock

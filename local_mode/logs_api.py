@@ -147,7 +147,7 @@ OPERATIONS: Mapping[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
 
 # Members that change nothing here, because there is one account, one class of groups and no field
 # that is masked.
-_HARMLESS = {
+HARMLESS = {
     "includeLinkedAccounts",
     "accountIdentifiers",
     "logGroupClass",
@@ -155,7 +155,7 @@ _HARMLESS = {
     "interleaved",
     "unmask",
 }
-_DONE: Mapping[str, set[str]] = {
+DONE: Mapping[str, set[str]] = {
     "DescribeLogGroups": {"logGroupNamePrefix", "logGroupNamePattern", "nextToken", "limit"},
     "DescribeLogStreams": {
         *("logGroupName", "logGroupIdentifier", "logStreamNamePrefix", "orderBy"),
@@ -174,7 +174,7 @@ _DONE: Mapping[str, set[str]] = {
 
 def check_members(operation: str, request: Mapping[str, Any]) -> None:
     """Raises ServiceError for a member that is neither acted on nor harmless."""
-    for member in request.keys() - _DONE.get(operation, set()) - _HARMLESS:
+    for member in request.keys() - DONE.get(operation, set()) - HARMLESS:
         raise _invalid(f"{member} of {operation} is not emulated by the local SageMaker")
 
 

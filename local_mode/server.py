@@ -11,13 +11,14 @@ from xml.sax.saxutils import escape
 
 from jobs.validation import RequestError, validate
 from jobs.validation import service_model as sagemaker_model
-from local_mode import logs_api, moto_services, protocol
+from local_mode import logs_api, moto_services, protocol, support
 from local_mode.errors import ServiceError, ValidationException
 from local_mode.http import ClientGoneError, Listener, Request, Response
 from local_mode.protocol import JsonApi
 from local_mode.s3 import app as s3
 from local_mode.s3.call import is_local_name
 from local_mode.training_jobs import operations as training_jobs
+from local_mode.training_jobs import tags
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -38,6 +39,7 @@ def _validate_sagemaker(operation: "OperationModel", values: dict[str, Any]) -> 
         validate(operation.name, values, allow_file_uris=True)
     except RequestError as error:
         raise ValidationException(str(error)) from None
+    support.check(operation.name, values)
 
 
 def _validate_logs(operation: "OperationModel", values: dict[str, Any]) -> None:
@@ -48,7 +50,7 @@ def _validate_logs(operation: "OperationModel", values: dict[str, Any]) -> None:
 SAGEMAKER: "JsonApi[Service]" = JsonApi(
     name="SageMaker",
     model=sagemaker_model,
-    operations={**training_jobs.OPERATIONS},
+    operations={**training_jobs.OPERATIONS, **tags.OPERATIONS},
     validate=_validate_sagemaker,
 )
 LOGS: "JsonApi[Service]" = JsonApi(

@@ -43,7 +43,24 @@ CREATE TABLE IF NOT EXISTS metrics (
     time INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS metrics_of_a_job ON metrics (job, name, position);
+CREATE TABLE IF NOT EXISTS tags (
+    position INTEGER PRIMARY KEY,    -- the order in which they were given
+    arn TEXT NOT NULL,               -- of any resource that can be tagged
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    UNIQUE (arn, key)
+) STRICT;
 """
+
+# Before version 1 a job's tags were in its request alone.
+_TAGS_FROM_REQUESTS = """
+INSERT OR IGNORE INTO tags (arn, key, value)
+    SELECT arn, json_extract(tag.value, '$.Key'), json_extract(tag.value, '$.Value')
+    FROM training_jobs, json_each(request, '$.Tags') AS tag;
+PRAGMA user_version = 1;
+"""
+
+MAX_TAGS = 50  # of one resource, as on AWS
 
 IN_PROGRESS, STOPPING = "InProgress", "Stopping"
 COMPLETED, FAILED, STOPPED = "Completed", "Failed", "Stopped"
@@ -67,6 +84,19 @@ class MetricValue:
     name: str
     value: float
     time: int  # ms since the epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricMinute:
+    """The values of one metric within one minute, as CloudWatch keeps them."""
+
+    job: str
+    name: str
+    time: int  # ms since the epoch, the minute's beginning
+    count: int
+    total: float
+    minimum: float
+    maximum: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +140,8 @@ class TrainingJobStore:
         self._connection.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut too
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.executescript(_SCHEMA)
+        if self._connection.execute("PRAGMA user_version").fetchone()[0] < 1:
+            self._connection.executescript(_TAGS_FROM_REQUESTS)
 
     def close(self) -> None:
         with self._lock:
@@ -131,6 +163,7 @@ class TrainingJobStore:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (name, arn, json.dumps(request), IN_PROGRESS, time_, time_),
             )
+            _tag(connection, arn, {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())})
             _enter(connection, name, "Starting", message, time_)
         return self.get(name)
 
@@ -195,6 +228,53 @@ class TrainingJobStore:
                 (status, failure_reason, time_, name),
             )
 
+    def delete(self, name: str) -> None:
+        """Forgets a job that has ended, its metrics and tags too; its name may be used again.
+
+        Raises ValidationException for an unknown job, ServiceError ResourceInUse for one that has not ended.
+        """
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT arn, status FROM training_jobs WHERE name = ?", (name,)
+            ).fetchone()
+            if row is None:
+                raise ValidationException("Requested resource not found.")
+            if row["status"] in RUNNING:
+                raise ServiceError(
+                    "ResourceInUse",
+                    f"The request was rejected because the training job is in status {row['status']}: "
+                    "only a job that is Completed, Failed or Stopped can be deleted",
+                )
+            connection.execute("DELETE FROM tags WHERE arn = ?", (row["arn"],))
+            connection.execute("DELETE FROM metrics WHERE job = ?", (name,))
+            connection.execute("DELETE FROM transitions WHERE job = ?", (name,))
+            connection.execute("DELETE FROM training_jobs WHERE name = ?", (name,))
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """The tags of a resource, in the order in which they were given.
+
+        Raises ValidationException for a resource that there is not.
+        """
+        with self._lock:
+            _check_arn(self._connection, arn)
+            return _tags(self._connection, arn)
+
+    def add_tags(self, arn: str, tags: Mapping[str, str]) -> dict[str, str]:
+        """Adds tags, or gives those that are there new values; returns all.
+
+        Raises ValidationException for a resource that there is not, and for more than MAX_TAGS.
+        """
+        with self._transaction() as connection:
+            _check_arn(connection, arn)
+            _tag(connection, arn, tags)
+            return _tags(connection, arn)
+
+    def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
+        """A key that is not there is no error. Raises ValidationException as `tags` does."""
+        with self._transaction() as connection:
+            _check_arn(connection, arn)
+            connection.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])
+
     def add_metrics(self, name: str, values: Sequence[MetricValue]) -> None:
         with self._transaction() as connection:
             connection.executemany(
@@ -220,6 +300,27 @@ class TrainingJobStore:
                 (name,),
             ).fetchall()
             return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
+
+    def metric_minutes(self) -> list[MetricMinute]:
+        """Every metric of every job, by the minute."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT job, name, time / 60000 * 60000 AS minute, COUNT(*) AS count, SUM(value) AS total,"
+                " MIN(value) AS minimum, MAX(value) AS maximum"
+                " FROM metrics GROUP BY job, name, minute ORDER BY minute, MIN(position)"
+            ).fetchall()
+        return [
+            MetricMinute(
+                job=row["job"],
+                name=row["name"],
+                time=row["minute"],
+                count=row["count"],
+                total=row["total"],
+                minimum=row["minimum"],
+                maximum=row["maximum"],
+            )
+            for row in rows
+        ]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -255,6 +356,29 @@ class TrainingJobStore:
                 )
                 for each in transitions
             ),
+        )
+
+
+def _check_arn(connection: sqlite3.Connection, arn: str) -> None:
+    if connection.execute("SELECT 1 FROM training_jobs WHERE arn = ?", (arn,)).fetchone() is None:
+        raise ValidationException(f"Requested resource not found: {arn}")
+
+
+def _tags(connection: sqlite3.Connection, arn: str) -> dict[str, str]:
+    rows = connection.execute("SELECT key, value FROM tags WHERE arn = ? ORDER BY position", (arn,))
+    return {row["key"]: row["value"] for row in rows}
+
+
+def _tag(connection: sqlite3.Connection, arn: str, tags: Mapping[str, str]) -> None:
+    connection.executemany(
+        "INSERT INTO tags (arn, key, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
+        [(arn, key, value) for key, value in tags.items()],
+    )
+    count = len(_tags(connection, arn))
+    if count > MAX_TAGS:
+        raise ValidationException(
+            f"Tags: {arn} would have {count} tags; a resource has at most {MAX_TAGS}: delete some first"
         )
 
 

@@ -53,6 +53,7 @@ class HostSpec:
     directories: tuple[PurePosixPath, ...]  # made empty below the tree's base
     folders: tuple[InputFolder, ...]
     wants_gpu: bool  # the instance type has one
+    isolated: bool = False  # its network has the job's own hosts and nothing else
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,10 +58,14 @@ class ProcessEngine:
                 f"AlgorithmSpecification.TrainingImage {image}: the process engine runs no image but "
                 f"{REPOSITORY}; start the local SageMaker with --engine docker to run it"
             )
-        for field in ("ContainerEntrypoint", "ContainerArguments"):
-            if field in algorithm:
+        for field, given in (
+            ("AlgorithmSpecification.ContainerEntrypoint", "ContainerEntrypoint" in algorithm),
+            ("AlgorithmSpecification.ContainerArguments", "ContainerArguments" in algorithm),
+            ("EnableNetworkIsolation", request.get("EnableNetworkIsolation", False)),
+        ):
+            if given:
                 raise ValidationException(
-                    f"AlgorithmSpecification.{field}: the process engine has no container to apply it to; "
+                    f"{field}: the process engine has no container to apply it to; "
                     "remove it or start the local SageMaker with --engine docker"
                 )
 

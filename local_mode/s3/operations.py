@@ -270,7 +270,7 @@ OPERATIONS: Mapping[str, Operation] = {
 
 # Values that ask for what is the case here anyway: one account, no versions, no classes of storage,
 # S3's own encryption at rest (which a client cannot see). Any other value is refused.
-_HARMLESS: Mapping[str, frozenset[str]] = {
+HARMLESS: Mapping[str, frozenset[str]] = {
     "ACL": frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"}),
     "ObjectOwnership": frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"}),
     "RequestPayer": frozenset({"requester"}),
@@ -293,8 +293,8 @@ def run(storage: Storage, call: Call) -> dict[str, Any]:
         if member == "ExpectedBucketOwner":
             if value != storage.account:
                 raise ServiceError("AccessDenied", "Access Denied", status=403)
-        elif member not in operation.members and value not in _HARMLESS.get(member, ()):
-            shown = f"{member}={value}" if member in _HARMLESS else member
+        elif member not in operation.members and value not in HARMLESS.get(member, ()):
+            shown = f"{member}={value}" if member in HARMLESS else member
             raise ServiceError("NotImplemented", f"{name} does not act on {shown}", status=501)
     return operation.handler(storage, call)
 

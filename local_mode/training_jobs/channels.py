@@ -1,10 +1,11 @@
 """Channels in File mode: what the InputDataConfig names, as files below `/opt/ml/input/data/CHANNEL`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from local_mode.engines.base import InputFile, InputFolder
 from local_mode.errors import ServiceError, ValidationException
@@ -12,6 +13,9 @@ from local_mode.s3.store import ObjectStore
 
 CHANNELS = PurePosixPath("input/data")
 FILE_SCHEME, S3_SCHEME = "file://", "s3://"
+MANIFEST = "ManifestFile"
+
+_Open = Callable[[], tuple[int, BinaryIO]]  # a file's size in bytes, and its bytes
 
 
 class DataError(Exception):
@@ -26,7 +30,8 @@ class Channel:
     """One entry of the InputDataConfig, all defaults filled in."""
 
     name: str
-    uri: str  # s3://BUCKET/PREFIX or file:///FOLDER
+    data_type: str  # S3Prefix or ManifestFile
+    uri: str  # s3://BUCKET/PREFIX or file:///FOLDER; of a manifest: its own
     content_type: str | None
     input_mode: str
     distribution: str
@@ -37,6 +42,7 @@ class Channel:
         source = entry["DataSource"]["S3DataSource"]
         return cls(
             name=entry["ChannelName"],
+            data_type=source["S3DataType"],
             uri=source["S3Uri"],
             content_type=entry.get("ContentType"),
             input_mode=entry.get("InputMode", input_mode),
@@ -47,6 +53,10 @@ class Channel:
     @property
     def path(self) -> PurePosixPath:
         return CHANNELS / self.name
+
+    @property
+    def is_manifest(self) -> bool:
+        return self.data_type == MANIFEST
 
     @property
     def folder(self) -> Path | None:
@@ -82,6 +92,8 @@ def check(channels: Sequence[Channel]) -> None:
                 )
             if not folder.exists():
                 raise ValidationException(f"{where}: no such folder on this machine")
+            if channel.is_manifest and not folder.is_file():
+                raise ValidationException(f"{where}: a {MANIFEST} is a file, not a folder")
         elif not channel.uri.startswith(S3_SCHEME):
             raise ValidationException(f"{where}: the local SageMaker reads s3:// and file:// only")
 
@@ -94,7 +106,7 @@ def folders(channels: Sequence[Channel]) -> tuple[InputFolder, ...]:
     found = []
     for channel in channels:
         folder = channel.folder
-        if folder is None or folder.is_file():
+        if folder is None or folder.is_file() or channel.is_manifest:
             continue
         try:
             empty = not any(path.is_file() for path in folder.rglob("*"))
@@ -114,8 +126,10 @@ def files(channels: Sequence[Channel], objects: ObjectStore) -> Iterator[InputFi
     """
     for channel in channels:
         folder = channel.folder
-        if folder is None:
-            yield from _objects(channel, objects)
+        if channel.is_manifest:
+            yield from _laid_out(channel, _manifest(channel, objects))
+        elif folder is None:
+            yield from _laid_out(channel, _objects(channel, objects))
         elif folder.is_file():
             yield InputFile(path=channel.path / folder.name, open=partial(_open_file, folder))
 
@@ -137,34 +151,81 @@ def relative_path(key: str, prefix: str) -> str:
     return key[prefix.rfind("/") + 1 :]
 
 
-def _objects(channel: Channel, objects: ObjectStore) -> Iterator[InputFile]:
-    bucket, _, prefix = channel.uri.removeprefix(S3_SCHEME).partition("/")
+def _laid_out(channel: Channel, found: Iterator[tuple[str, str, _Open]]) -> Iterator[InputFile]:
+    """What `found` names (relative path, name in a message, how to open it) as files of the channel."""
     taken: set[str] = set()
-    try:
-        for stored in objects.list(bucket, prefix):
-            relative = relative_path(stored.key, prefix)
-            if not relative or relative.endswith("/"):
-                continue  # the empty objects by which consoles show folders
-            parts = relative.split("/")
-            if any(part in {"", ".", ".."} or "\0" in part for part in parts):
-                raise DataError(f"channel {channel.name}: the key {stored.key!r} is no path of a file")
-            parents = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-            if relative in taken or not taken.isdisjoint(parents):
-                raise DataError(
-                    f"channel {channel.name}: the key {stored.key!r} and another one want the same path "
-                    f"below {channel.path}"
-                )
-            taken.add(relative)
-            yield InputFile(
-                path=channel.path / relative, open=partial(_open_object, objects, bucket, stored.key)
+    for relative, name, open_ in found:
+        parts = relative.split("/")
+        if any(part in {"", ".", ".."} or "\0" in part for part in parts):
+            raise DataError(f"channel {channel.name}: the key {name!r} is no path of a file")
+        parents = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        if relative in taken or not taken.isdisjoint(parents):
+            raise DataError(
+                f"channel {channel.name}: the key {name!r} and another one want the same path "
+                f"below {channel.path}"
             )
-    except ServiceError as error:
-        raise DataError(f"channel {channel.name}: {channel.uri}: {error.message}") from error
+        taken.add(relative)
+        yield InputFile(path=channel.path / relative, open=open_)
     if not taken:
         raise DataError(
             f'No S3 objects found under S3 URL "{channel.uri}" given in input data source '
             f"(channel {channel.name}). Please ensure that objects exist under that S3 prefix."
         )
+
+
+def _objects(channel: Channel, objects: ObjectStore) -> Iterator[tuple[str, str, _Open]]:
+    bucket, _, prefix = channel.uri.removeprefix(S3_SCHEME).partition("/")
+    try:
+        for stored in objects.list(bucket, prefix):
+            relative = relative_path(stored.key, prefix)
+            if relative and not relative.endswith(
+                "/"
+            ):  # not the empty objects by which consoles show folders
+                yield relative, stored.key, partial(_open_object, objects, bucket, stored.key)
+    except ServiceError as error:
+        raise DataError(f"channel {channel.name}: {channel.uri}: {error.message}") from error
+
+
+def _manifest(channel: Channel, objects: ObjectStore) -> Iterator[tuple[str, str, _Open]]:
+    """The objects that a manifest names, each at its suffix: `[{"prefix": "s3://..."}, "suffix", ...]`.
+
+    Source: API reference, S3DataSource, S3Uri.
+    """
+    where = f"channel {channel.name}: the manifest {channel.uri}"
+    prefix, suffixes = _read_manifest(channel, objects, where)
+    for suffix in suffixes:
+        uri = f"{prefix}{suffix}"
+        bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+        try:
+            objects.get(bucket, key)
+        except ServiceError as error:
+            raise DataError(f"{where} names {uri}: {error.message}") from error
+        yield suffix.removeprefix("/"), uri, partial(_open_object, objects, bucket, key)
+
+
+def _read_manifest(channel: Channel, objects: ObjectStore, where: str) -> tuple[str, list[str]]:
+    """Its prefix and its suffixes."""
+    try:
+        folder = channel.folder
+        if folder is not None:
+            _size, file = _open_file(folder)
+        else:
+            bucket, _, key = channel.uri.removeprefix(S3_SCHEME).partition("/")
+            _size, file = _open_object(objects, bucket, key)
+        with file:
+            document = json.loads(file.read())
+    except ServiceError as error:
+        raise DataError(f"{where}: {error.message}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{where} is no JSON document: {error}") from error
+    entries: list[Any] = document if isinstance(document, list) else []
+    first, *suffixes = entries or [None]
+    prefix = first.get("prefix") if isinstance(first, dict) and len(first) == 1 else None
+    if not isinstance(prefix, str) or not prefix.startswith(S3_SCHEME) or len(prefix) == len(S3_SCHEME):
+        raise DataError(f'{where} must begin with {{"prefix": "s3://BUCKET/..."}}')
+    if not all(isinstance(suffix, str) and suffix for suffix in suffixes):
+        raise DataError(f"{where} must have nothing but strings, none of them empty, after the prefix")
+    return prefix, suffixes
 
 
 def _open_object(objects: ObjectStore, bucket: str, key: str) -> tuple[int, Any]:

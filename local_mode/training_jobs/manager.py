@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.contract import STOP_GRACE_SECONDS
-from local_mode import support
 from local_mode.engines import choose_engine, sweep
 from local_mode.engines.base import Listeners
 from local_mode.errors import ServiceError, ValidationException
@@ -15,7 +14,7 @@ from local_mode.home import Home
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
 from local_mode.store import FAILED, RUNNING, TrainingJob, TrainingJobStore
-from local_mode.training_jobs import channels
+from local_mode.training_jobs import channels, debugger
 from local_mode.training_jobs.outputs import Destination
 from local_mode.training_jobs.run import STOPPING_MESSAGE, TrainingJobRun
 
@@ -82,10 +81,10 @@ class TrainingJobs:
         Raises ServiceError: ValidationException for what is not emulated or cannot work, ResourceInUse
         for a name used before.
         """
-        support.check(request)
         declared = channels.channels_of(request)
         channels.check(declared)
         Destination.from_uri(request["OutputDataConfig"]["S3OutputPath"]).check(self._objects)
+        debugger.check(request, self._objects)
         self._engine.check(request)
         name = request["TrainingJobName"]
         with self._lock:
@@ -141,7 +140,9 @@ class TrainingJobs:
             run()
         finally:
             with self._lock:
-                del self._runs[name]
+                # A job that was deleted as soon as it had ended may have a successor of its name.
+                if self._runs[name][0] is run:
+                    del self._runs[name]
 
 
 def _stop_grace(environment: Mapping[str, str]) -> float:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from local_mode.service import Service
 
 _DEFAULT_MAX_RESULTS = 10
-_NOT_EMULATED = ("WarmPoolStatusEquals", "TrainingPlanArnEquals")
+# No job here has what these filter by.
+_FIND_NONE = ("WarmPoolStatusEquals", "TrainingPlanArnEquals")
 
 _SORT_KEYS: Mapping[str, Callable[[TrainingJob], tuple[str, ...]]] = {
     "Name": lambda job: (job.name,),
@@ -42,30 +43,35 @@ def stop_training_job(service: "Service", request: dict[str, Any]) -> dict[str, 
     return {}
 
 
+def delete_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+    service.jobs.store.delete(request["TrainingJobName"])
+    return {}
+
+
 def list_training_jobs(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
-    for field in _NOT_EMULATED:
-        if field in request:
-            raise ValidationException(
-                f"The local SageMaker does not emulate {field} of ListTrainingJobs; remove it"
-            )
-    key = _SORT_KEYS[request.get("SortBy", "CreationTime")]
-    descending = request.get("SortOrder") == "Descending"
+    """A page; `NextToken` says the place of its last job, so that jobs that come meanwhile move nothing."""
+    sort_by, order = request.get("SortBy", "CreationTime"), request.get("SortOrder", "Ascending")
+    key, descending = _SORT_KEYS[sort_by], order == "Descending"
     found = sorted(
         (job for job in service.jobs.store.all() if _matches(job, request)), key=key, reverse=descending
     )
     if "NextToken" in request:
-        last = _place(request["NextToken"])
+        last = _place(request["NextToken"], sort_by, order)
         found = [job for job in found if (key(job) < last if descending else key(job) > last)]
     limit = request.get("MaxResults", _DEFAULT_MAX_RESULTS)
     page = found[:limit]
-    reply: dict[str, Any] = {"TrainingJobSummaries": [_summary(job) for job in page]}
+    # AWS takes the page first and filters it by status then, where both are given.
+    wanted = request.get("StatusEquals") if "MaxResults" in request else None
+    shown = [job for job in page if wanted in (None, job.status)]
+    reply: dict[str, Any] = {"TrainingJobSummaries": [_summary(job) for job in shown]}
     if len(found) > len(page):
-        reply["NextToken"] = _token(key(page[-1]))
+        reply["NextToken"] = _token(sort_by, order, key(page[-1]))
     return reply
 
 
 OPERATIONS: Mapping[str, Callable[["Service", dict[str, Any]], dict[str, Any]]] = {
     "CreateTrainingJob": create_training_job,
+    "DeleteTrainingJob": delete_training_job,
     "DescribeTrainingJob": describe_training_job,
     "ListTrainingJobs": list_training_jobs,
     "StopTrainingJob": stop_training_job,
@@ -98,11 +104,12 @@ def describe(job: TrainingJob, store: TrainingJobStore) -> dict[str, Any]:
             }
             for transition in job.transitions
         ],
-        "EnableNetworkIsolation": False,
+        "EnableNetworkIsolation": job.request.get("EnableNetworkIsolation", False),
         "EnableInterContainerTrafficEncryption": job.request.get(
             "EnableInterContainerTrafficEncryption", False
         ),
         "EnableManagedSpotTraining": False,
+        "ProfilingStatus": "Disabled" if _profiles_nothing(job.request) else "Enabled",
     }
     if job.failure_reason is not None:
         reply["FailureReason"] = job.failure_reason
@@ -133,10 +140,17 @@ def _summary(job: TrainingJob) -> dict[str, Any]:
     }
 
 
+def _profiles_nothing(request: Mapping[str, Any]) -> bool:
+    profiler = request.get("ProfilerConfig")
+    return profiler is None or profiler.get("DisableProfiler", False)
+
+
 def _matches(job: TrainingJob, request: Mapping[str, Any]) -> bool:
+    """Every filter, but StatusEquals where MaxResults is given too: see `list_training_jobs`."""
     return (
-        request.get("NameContains", "").lower() in job.name.lower()
-        and request.get("StatusEquals", job.status) == job.status
+        not any(field in request for field in _FIND_NONE)
+        and request.get("NameContains", "").lower() in job.name.lower()
+        and ("MaxResults" in request or request.get("StatusEquals", job.status) == job.status)
         and _between(job.created, request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
         and _between(
             job.modified, request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore")
@@ -145,25 +159,27 @@ def _matches(job: TrainingJob, request: Mapping[str, Any]) -> bool:
 
 
 def _between(time: datetime, after: datetime | None, before: datetime | None) -> bool:
-    return (after is None or time >= _aware(after)) and (before is None or time <= _aware(before))
+    return (after is None or time > _aware(after)) and (before is None or time < _aware(before))
 
 
 def _aware(time: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def _token(place: tuple[str, ...]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+def _token(sort_by: str, order: str, place: tuple[str, ...]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([sort_by, order, *place]).encode()).decode()
 
 
-def _place(token: str) -> tuple[str, ...]:
+def _place(token: str, sort_by: str, order: str) -> tuple[str, ...]:
     try:
         place = json.loads(base64.urlsafe_b64decode(token.encode()))
     except (binascii.Error, UnicodeError, json.JSONDecodeError):
         place = None
     if not isinstance(place, list) or not all(isinstance(part, str) for part in place):
         raise ValidationException("NextToken: this is none of the tokens that ListTrainingJobs gave")
-    return tuple(place)
+    if place[:2] != [sort_by, order]:
+        raise ValidationException("NextToken: it belongs to a list with another SortBy or SortOrder")
+    return tuple(place[2:])
 
 
 @cache

@@ -25,7 +25,7 @@ from local_mode.errors import ServiceError, ValidationException
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
 from local_mode.store import COMPLETED, FAILED, STOPPED, TrainingJob, TrainingJobStore
-from local_mode.training_jobs import channels, tree
+from local_mode.training_jobs import channels, debugger, tree
 from local_mode.training_jobs.log import HostLog
 from local_mode.training_jobs.outputs import MODEL_ARCHIVE, OUTPUT_ARCHIVE, Destination, write_tar_gz
 
@@ -218,6 +218,13 @@ class TrainingJobRun:
                 packed.unlink(missing_ok=True)
             if folder == tree.MODEL and not count:
                 self._log.note("the program left nothing in /opt/ml/model: no model.tar.gz is uploaded")
+        try:
+            for note in debugger.upload(
+                host, self._job.name, self._job.request, self._objects, scratch=self._folder
+            ):
+                self._log.note(note)
+        except (OSError, ServiceError) as error:
+            return failed or Ending.failed(f"ClientError: Artifact upload failed: {error}")
         if failed or early:
             return failed or early or _COMPLETED
         return _STOPPED if self._stop.is_set() else _COMPLETED

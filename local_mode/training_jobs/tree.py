@@ -12,6 +12,7 @@ from typing import Any
 from drydock import contract
 from local_mode.engines.base import CREDENTIALS_FILE, DUMMY_CREDENTIALS, HostSpec, InputFile, InputFolder
 from local_mode.store import TrainingJob
+from local_mode.training_jobs import debugger
 from local_mode.training_jobs.channels import CHANNELS, Channel
 
 CONFIG = PurePosixPath("input/config")
@@ -42,6 +43,7 @@ def config_files(job: TrainingJob, channels: Sequence[Channel], *, host: str) ->
             ],
             "network_interface_name": "eth0",
         },
+        **debugger.documents(request),
     }
     return (
         *(
@@ -67,7 +69,8 @@ def host_spec(job: TrainingJob, folders: Sequence[InputFolder], *, host: str, re
             contract.REGION_VARIABLE: region,
             **job.request.get("Environment", {}),
         },
-        directories=DIRECTORIES,
+        directories=(*DIRECTORIES, *(output.folder for output in debugger.outputs(job.request))),
         folders=tuple(folders),
+        isolated=job.request.get("EnableNetworkIsolation", False),
         wants_gpu=job.request["ResourceConfig"]["InstanceType"].startswith(_ACCELERATED),
     )

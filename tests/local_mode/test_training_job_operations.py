@@ -47,7 +47,11 @@ def names(service: Service, **request: Any) -> list[str]:
         ({"SortBy": "Status", "SortOrder": "Ascending"}, ["Bins-2", "dogs", "bins-1", "later"]),
         ({"NameContains": "BINS"}, ["Bins-2", "bins-1"]),
         ({"StatusEquals": "Completed"}, ["Bins-2", "dogs"]),
+        ({"StatusEquals": "Completed", "MaxResults": 2}, ["Bins-2"]),
+        ({"WarmPoolStatusEquals": "Available"}, []),
+        ({"TrainingPlanArnEquals": f"arn:{'x' * 50}"}, []),
         ({"CreationTimeAfter": datetime.now(tz=UTC) + timedelta(hours=1)}, []),
+        ({"CreationTimeBefore": datetime.now(tz=UTC) - timedelta(hours=1)}, []),
         ({"LastModifiedTimeBefore": datetime.now(tz=UTC) + timedelta(hours=1), "MaxResults": 1}, ["Bins-2"]),
     ],
 )
@@ -83,11 +87,10 @@ def test_pages_join_to_the_whole_list(service: Service, order: str, found: list[
     [
         ({"NextToken": "x"}, "NextToken"),
         ({"NextToken": "bnVsbA=="}, "NextToken"),
-        ({"WarmPoolStatusEquals": "Available"}, "does not emulate WarmPoolStatusEquals"),
     ],
 )
 def test_what_it_does_not_do_is_refused(service: Service, request_: dict[str, Any], reason: str) -> None:
-    """A token of someone else's and a filter that is not emulated are refused by name."""
+    """A token of someone else's is refused by name."""
     with pytest.raises(ValidationException, match=reason):
         names(service, **request_)
 
