@@ -7,6 +7,7 @@ job, by which a later service finds what this one left.
 
 import contextlib
 import hashlib
+import http
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -216,12 +217,14 @@ class DockerHost:
 
     def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
         """Streams one archive into the volume; no file is held in memory."""
-        stream = tar_stream(self._spec.directories, files, check)
-        with _docker_errors("cannot fill /opt/ml"):
-            self._container.put_archive(DEFAULT_BASE_DIR, stream)
+        base = PurePosixPath(DEFAULT_BASE_DIR)
+        stream = tar_stream(base.name, self._spec.directories, files, check)
+        with _docker_errors(f"cannot fill {base}"):
+            # Its parent: Docker leaves the mode of the folder alone that it unpacks into.
+            self._container.put_archive(str(base.parent), stream)
 
     def start(self) -> None:
-        with _docker_errors("cannot start the container"):
+        with _docker_errors("cannot start the container"), self._image_errors():
             # Attached before it starts: not a line is missed.
             self._output = self._container.attach(
                 stdout=True, stderr=True, stream=True, logs=True, demux=True
@@ -251,8 +254,9 @@ class DockerHost:
 
     def read(self, path: PurePosixPath, limit: int) -> bytes | None:
         found = None
-        for _info, content in self._archive(path):  # one entry; to its end, so that the connection is free
-            found = content.read(limit) if content is not None else None
+        for info, content in self._archive(path):  # to its end, so that the connection is free
+            if info.name == path.name and content is not None:  # not a file in a folder of that name
+                found = content.read(limit)
         return found
 
     def entries(self, folder: PurePosixPath) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
@@ -271,6 +275,23 @@ class DockerHost:
                 self._container.reload()  # raises where it is the container that is gone
                 return
             yield from read_tar_stream(chunks)
+
+    @contextlib.contextmanager
+    def _image_errors(self) -> Iterator[None]:
+        """What Docker says of an image that cannot start, as the user's error that it is."""
+        try:
+            yield
+        except docker.errors.APIError as error:
+            # 400 is what an image without `train` gets, and 500 one whose USER is not in its passwd file.
+            text = _one_line(error)
+            if error.status_code != http.HTTPStatus.BAD_REQUEST and not text.startswith("unable to find "):
+                raise
+            # Before it stands the chain of programs that passed the error on.
+            text = text.rpartition("unable to start container process: ")[2].removesuffix(": unknown")
+            hint = "; a training image has an executable `train` on its PATH" if "$PATH" in text else ""
+            raise HostError(
+                f"ClientError: cannot start the training image {self._spec.image}: {text}{hint}"
+            ) from error
 
     def _signal(self, name: str) -> None:
         try:

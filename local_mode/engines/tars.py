@@ -13,20 +13,20 @@ Entry = tuple[tarfile.TarInfo, IO[bytes] | None]
 
 
 def tar_stream(
-    directories: Sequence[PurePosixPath], files: Iterable[InputFile], check: Callable[[], None]
+    top: str, directories: Sequence[PurePosixPath], files: Iterable[InputFile], check: Callable[[], None]
 ) -> Iterator[bytes]:
-    """An archive of empty directories and files, in pieces; folders of files are made as they come.
+    """An archive of the folder `top`, in pieces: empty directories, and files with their folders.
 
-    Everyone may write everywhere: the image's user need not be root.
+    Everyone may write everywhere, in `top` itself too: the image's user need not be root.
     """
     made: set[PurePosixPath] = set()
     now = int(time.time())  # zip, and so pip, takes no file from before 1980
 
     def folders(path: PurePosixPath) -> Iterator[bytes]:
         for folder in (*reversed(path.parents), path):
-            if folder not in made and folder.name:
+            if folder not in made:
                 made.add(folder)
-                info = tarfile.TarInfo(folder.as_posix())
+                info = tarfile.TarInfo((top / folder).as_posix())
                 info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o777, now
                 yield info.tobuf(tarfile.PAX_FORMAT)
 
@@ -36,7 +36,7 @@ def tar_stream(
         check()
         yield from folders(file.path.parent)
         size, content = file.open()
-        info = tarfile.TarInfo(file.path.as_posix())
+        info = tarfile.TarInfo((top / file.path).as_posix())
         info.size, info.mode, info.mtime = size, 0o666, now
         yield info.tobuf(tarfile.PAX_FORMAT)
         with content:

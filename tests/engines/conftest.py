@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.harness import IMAGE, LocalSageMaker, local_sagemaker
+from tests.engines.images import Images
 
 REQUIRED = os.environ.get("DRYDOCK_REQUIRE_DOCKER") == "1"
 
@@ -65,3 +66,14 @@ def docker_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSa
     with local_sagemaker("docker", tmp_path_factory.mktemp("home-images")) as running:
         yield running
     assert running.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def images(docker_service: LocalSageMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """Images of the test's own, removed after its module."""
+    import docker  # noqa: PLC0415  an optional part
+
+    with contextlib.closing(docker.DockerClient.from_env()) as client:
+        built = Images(client, tmp_path_factory.mktemp("images"))
+        yield built
+        built.remove()

@@ -133,14 +133,21 @@ def test_docker_s_archives_are_streams(tmp_path: Path) -> None:
         InputFile.from_bytes(PurePosixPath(name), content)
         for name, content in (("model/a", b"1" * 513), ("model/b/c", b""))
     ]
-    stream = tar_stream((PurePosixPath("model/empty"),), files, lambda: None)
+    stream = tar_stream("ml", (PurePosixPath("model/empty"),), files, lambda: None)
     tiny = (chunk[i : i + 100] for chunk in stream for i in range(0, len(chunk), 100))
     found = {}
     with tarfile.open(fileobj=StreamReader(tiny), mode="r|") as archive:
         entries = ((info, archive.extractfile(info) if info.isreg() else None) for info in archive)
-        for info, content in without_top(entries, "model"):
+        for info, content in without_top(entries, "ml"):
             found[info.name] = content.read() if content else None
-    assert found == {"empty": None, "a": b"1" * 513, "b": None, "b/c": b""}
+            assert info.mode == (0o777 if info.isdir() else 0o666)
+    assert found == {
+        "model": None,
+        "model/empty": None,
+        "model/a": b"1" * 513,
+        "model/b": None,
+        "model/b/c": b"",
+    }
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 2 * BLOCK_BYTES + 1])
