@@ -225,6 +225,8 @@ def _read_manifest(channel: Channel, objects: ObjectStore, where: str) -> tuple[
         raise DataError(f'{where} must begin with {{"prefix": "s3://BUCKET/..."}}')
     if not all(isinstance(suffix, str) and suffix for suffix in suffixes):
         raise DataError(f"{where} must have nothing but strings, none of them empty, after the prefix")
+    if not suffixes:
+        raise DataError(f"{where} names no objects")
     return prefix, suffixes
 
 

@@ -21,8 +21,8 @@ def objects(tmp_path: Path) -> Iterator[ObjectStore]:
     store.close()
 
 
-def channel(uri: str, **more: Any) -> Channel:
-    source = {"S3DataType": "S3Prefix", "S3Uri": uri}
+def channel(uri: str, *, data_type: str = "S3Prefix", **more: Any) -> Channel:
+    source = {"S3DataType": data_type, "S3Uri": uri}
     entry = {"ChannelName": "train", "DataSource": {"S3DataSource": source}, **more}
     return Channel.from_request(entry, input_mode="File")
 
@@ -32,9 +32,9 @@ def put(objects: ObjectStore, *keys: str) -> None:
         objects.put("bucket", key, io.BytesIO(key.encode()))
 
 
-def layout(objects: ObjectStore, uri: str) -> dict[str, str]:
+def layout(objects: ObjectStore, uri: str, **more: Any) -> dict[str, str]:
     found = {}
-    for file in channels.files([channel(uri)], objects):
+    for file in channels.files([channel(uri, **more)], objects):
         size, stream = file.open()
         with stream:
             content = stream.read()
@@ -92,6 +92,59 @@ def test_data_that_cannot_be_laid_out(
     with pytest.raises(DataError, match="ClientError: Data download failed:") as caught:
         layout(objects, uri)
     assert reason in str(caught.value)
+
+
+def manifest(objects: ObjectStore, content: bytes) -> dict[str, str]:
+    objects.put("bucket", "list.manifest", io.BytesIO(content))
+    return layout(objects, "s3://bucket/list.manifest", data_type="ManifestFile")
+
+
+def test_a_manifest_names_objects(objects: ObjectStore, tmp_path: Path) -> None:
+    """Prefix and suffix together are the object, the suffix is its path; the list may be a local file."""
+    put(objects, "x/a/1", "x/b/2", "x/c")
+    expected = {"input/data/train/a/1": "x/a/1", "input/data/train/b/2": "x/b/2"}
+    content = b'[{"prefix": "s3://bucket/x/"}, "a/1", "b/2"]'
+    assert manifest(objects, content) == expected
+    assert manifest(objects, b'[{"prefix": "s3://bucket/x"}, "/a/1", "/b/2"]') == expected
+    (tmp_path / "list").write_bytes(content)
+    assert layout(objects, f"file://{tmp_path}/list", data_type="ManifestFile") == expected
+    assert channels.folders([channel(f"file://{tmp_path}/list", data_type="ManifestFile")]) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no JSON", "is no JSON document: Expecting value"),
+        (b"\xff", "is no JSON document"),
+        (b"[" * 100_000, "is no JSON document"),
+        (b"{}", 'must begin with {"prefix": "s3://BUCKET/..."}'),
+        (b"[]", "must begin with"),
+        (b'["a/1"]', "must begin with"),
+        (b'[{"prefix": ""}, "a"]', "must begin with"),
+        (b'[{"prefix": "https://bucket/x/"}, "a"]', "must begin with"),
+        (b'[{"prefix": "s3://bucket/x/"}, {"a": 1}]', "nothing but strings"),
+        (b'[{"prefix": "s3://bucket/x/"}, ""]', "nothing but strings"),
+        (b'[{"prefix": "s3://bucket/x/"}]', "names no objects"),
+        (b'[{"prefix": "s3://bucket/x/"}, "a/1", "a/1"]', "want the same path"),
+        (b'[{"prefix": "s3://bucket/x/a/"}, "../1"]', "s3://bucket/x/a/../1: The specified key does not"),
+        (b'[{"prefix": "s3://bucket/x/"}, "none"]', "names s3://bucket/x/none: The specified key does not"),
+        (b'[{"prefix": "s3://none/"}, "a"]', "names s3://none/a: The specified bucket does not exist"),
+    ],
+)
+def test_a_manifest_that_cannot_be_followed(objects: ObjectStore, content: bytes, reason: str) -> None:
+    """What is wrong with a manifest ends the job with a ClientError that names it."""
+    put(objects, "x/a/1")
+    with pytest.raises(DataError, match="ClientError: Data download failed:channel train: ") as caught:
+        manifest(objects, content)
+    assert reason in str(caught.value)
+
+
+def test_a_manifest_that_is_not_there(objects: ObjectStore, tmp_path: Path) -> None:
+    """A missing manifest fails the job; a folder in its place is refused at once."""
+    with pytest.raises(DataError, match="manifest s3://bucket/none: The specified key does not exist"):
+        layout(objects, "s3://bucket/none", data_type="ManifestFile")
+    with pytest.raises(ValidationException, match="a ManifestFile is a file, not a folder"):
+        channels.check([channel(f"file://{tmp_path}", data_type="ManifestFile")])
 
 
 def test_a_folder_is_read_in_place(tmp_path: Path, objects: ObjectStore) -> None:

@@ -1,5 +1,7 @@
 """ListTrainingJobs and DescribeTrainingJob over a store of jobs."""
 
+import base64
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +33,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
             store.end(name, status=status, secondary_status=status, message="ended")
     yield cast("Service", SimpleNamespace(jobs=SimpleNamespace(store=store)))
     store.close()
+
+
+def token(*parts: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
 def names(service: Service, **request: Any) -> list[str]:
@@ -87,10 +93,12 @@ def test_pages_join_to_the_whole_list(service: Service, order: str, found: list[
     [
         ({"NextToken": "x"}, "NextToken"),
         ({"NextToken": "bnVsbA=="}, "NextToken"),
+        ({"NextToken": token("Name", "Ascending", "dogs"), "SortBy": "Status"}, "another SortBy"),
+        ({"NextToken": token("Name", "Ascending", "dogs"), "SortOrder": "Descending"}, "another SortBy"),
     ],
 )
 def test_what_it_does_not_do_is_refused(service: Service, request_: dict[str, Any], reason: str) -> None:
-    """A token of someone else's is refused by name."""
+    """A token of someone else's, or of another order, is refused by name."""
     with pytest.raises(ValidationException, match=reason):
         names(service, **request_)
 

@@ -113,6 +113,57 @@ def test_many_threads_write(store: TrainingJobStore) -> None:
     assert all([value.value for value in store.metrics(name)] == list(range(20)) for name in names)
 
 
+def test_tags_belong_to_an_arn(store: TrainingJobStore) -> None:
+    """A key has one value, the first order stays, and the 51st tag changes nothing."""
+    create(store)
+    store.add_tags("arn:job", {"b": "1", "a": "2"})
+    assert list(store.add_tags("arn:job", {"c": "3", "b": "4"}).items()) == [
+        ("b", "4"),
+        ("a", "2"),
+        ("c", "3"),
+    ]
+    with pytest.raises(ValidationException, match="51 tags; a resource has at most 50"):
+        store.add_tags("arn:job", {f"k{number}": "" for number in range(48)})
+    store.delete_tags("arn:job", ["a", "none"])
+    assert store.tags("arn:job") == {"b": "4", "c": "3"}
+    with pytest.raises(ValidationException, match="Requested resource not found: arn:none"):
+        store.tags("arn:none")
+
+
+def test_tags_of_a_home_from_before_there_were_any(store: TrainingJobStore, tmp_path: Path) -> None:
+    """A store of the first version has its tags in the requests alone: they are taken over, once."""
+    request = {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": ""}]}
+    store.create(name="tagged", arn="arn:tagged", request=request, message="Starting it")
+    create(store)
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as old:
+        old.executescript("DROP TABLE tags; PRAGMA user_version = 0")
+    old.close()
+    for expected in ({"a": "1", "b": ""}, {"b": ""}):
+        again = TrainingJobStore(tmp_path / "jobs.sqlite")
+        assert again.tags("arn:tagged") == expected
+        assert again.tags("arn:job") == {}
+        again.delete_tags("arn:tagged", ["a"])
+        again.close()
+
+
+def test_a_deleted_job_leaves_nothing(store: TrainingJobStore) -> None:
+    """Job, metrics and tags go together; one that runs stays, and so does every other job."""
+    for name in ("job", "other"):
+        create(store, name)
+        store.add_metrics(name, [MetricValue(name="m", value=0.5, time=1)])
+        store.add_tags(f"arn:{name}", {"a": "b"})
+    with pytest.raises(ServiceError, match="in status InProgress") as caught:
+        store.delete("job")
+    assert caught.value.code == "ResourceInUse"
+    store.end("job", status=COMPLETED, secondary_status="Completed", message="done")
+    store.delete("job")
+    with pytest.raises(ValidationException, match="Requested resource not found"):
+        store.delete("job")
+    create(store)
+    assert (store.tags("arn:job"), store.metrics("job")) == ({}, [])
+    assert (store.tags("arn:other"), len(store.metrics("other"))) == ({"a": "b"}, 1)
+
+
 def test_a_failed_change_changes_nothing(store: TrainingJobStore) -> None:
     """A transaction that breaks off leaves the store as it was, and usable."""
     with pytest.raises(sqlite3.IntegrityError):
