@@ -19,7 +19,10 @@ class LineSplitter:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
+        # The unfinished line, in the pieces in which it came: to join them each time would take a line
+        # that comes byte by byte minutes.
+        self._pieces: list[str] = []
+        self._size = 0  # of the pieces, in bytes of UTF-8
         self._after_return = False  # the last piece ended in \r: a \n that follows belongs to it
 
     def feed(self, chunk: bytes) -> Iterator[tuple[str, bool]]:
@@ -28,9 +31,8 @@ class LineSplitter:
     def close(self) -> Iterator[tuple[str, bool]]:
         """What is left when the output ends: a last line without its newline."""
         yield from self._split(self._decoder.decode(b"", final=True))
-        if self._rest:
-            rest, self._rest = self._rest, ""
-            yield from _events(rest, ends_line=True)
+        if self._size:
+            yield from _events(self._take(""), ends_line=True)
 
     def _split(self, text: str) -> Iterator[tuple[str, bool]]:
         if not text:
@@ -38,13 +40,29 @@ class LineSplitter:
         if self._after_return and text.startswith("\n"):
             text = text[1:]
         self._after_return = text.endswith("\r") if text else False
-        *lines, rest = _LINE_END.split(self._rest + text)
+        *lines, rest = _LINE_END.split(text)
         for line in lines:
-            yield from _events(line, ends_line=True)
-        while len(rest.encode()) > MAX_EVENT_BYTES:
-            head, rest = _cut(rest)
-            yield head, False
-        self._rest = rest
+            yield from _events(self._take(line), ends_line=True)
+        self._keep(rest)
+        if self._size > MAX_EVENT_BYTES:
+            rest = self._take("")
+            while len(rest.encode()) > MAX_EVENT_BYTES:
+                head, rest = _cut(rest)
+                yield head, False
+            self._keep(rest)
+
+    def _keep(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+            self._size += len(text.encode())
+
+    def _take(self, end: str) -> str:
+        if not self._pieces:
+            return end
+        line = "".join(self._pieces) + end
+        self._pieces.clear()
+        self._size = 0
+        return line
 
 
 def _events(line: str, *, ends_line: bool) -> Iterator[tuple[str, bool]]:

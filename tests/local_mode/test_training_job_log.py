@@ -1,5 +1,7 @@
 """Lines and metrics: from the bytes of a host to events and values."""
 
+import time
+
 import pytest
 
 from local_mode.training_jobs.lines import MAX_EVENT_BYTES, LineSplitter
@@ -44,6 +46,14 @@ def test_a_long_line_becomes_several_events() -> None:
         assert all(len(text.encode()) <= MAX_EVENT_BYTES for text, _ in pieces)
         assert "".join(text for text, _ in pieces) == b"".join(chunks).decode(errors="replace").rstrip("\n")
         assert [ends for _, ends in pieces] == [False] * (len(pieces) - 1) + [True]
+
+
+def test_a_line_may_come_byte_by_byte() -> None:
+    """Half a megabyte without a newline, a byte at a time, costs seconds at most, and no byte."""
+    splitter, started = LineSplitter(), time.monotonic()
+    pieces = [piece for _ in range(500_000) for piece in splitter.feed(b"x")] + list(splitter.close())
+    assert [len(text) for text, _ in pieces] == [MAX_EVENT_BYTES, 500_000 - MAX_EVENT_BYTES]
+    assert time.monotonic() - started < 30
 
 
 def scan(definition: str, *lines: str) -> tuple[list[float], list[str]]:
