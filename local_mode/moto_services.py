@@ -7,11 +7,12 @@ import functools
 import io
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from local_mode.errors import ServiceError
 from local_mode.http import Request, Response
+from local_mode.store import MetricMinute
 
 # By the name in the credential scope of a signature; CloudWatch signs as `monitoring`.
 SERVICES = ("ecr", "iam", "monitoring", "sts")
@@ -20,17 +21,21 @@ _import_lock = threading.Lock()
 
 _Start = Callable[..., Callable[[bytes], object]]
 _Wsgi = Callable[[dict[str, Any], _Start], Iterable[bytes]]
+Minutes = Callable[[], Sequence[MetricMinute]]
 
 
-def answer(request: Request, *, account: str) -> Response:
-    """What moto replies. Raises ServiceError where the request is too long, or is for moto itself."""
+def answer(request: Request, *, account: str, minutes: Minutes) -> Response:
+    """What moto replies; `minutes` gives the training jobs' metrics, for its CloudWatch.
+
+    Raises ServiceError where the request is too long, or is for moto itself.
+    """
     body = request.read_whole(limit=_MAX_REQUEST)
     if body is None:
         raise ServiceError("RequestEntityTooLarge", f"The request has over {_MAX_REQUEST} bytes", status=413)
     if request.path.startswith(("/moto-api", "/latest/")):
         raise ServiceError("AccessDenied", f"{request.path} is not served", status=403)
     with _import_lock:
-        application = _application(account)
+        application = _application(account, minutes)
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
@@ -54,8 +59,8 @@ def answer(request: Request, *, account: str) -> Response:
     )
 
 
-@functools.cache
-def _application(account: str) -> _Wsgi:
+@functools.lru_cache(maxsize=1)  # moto's state is one for a process
+def _application(account: str, minutes: Minutes) -> _Wsgi:
     # Read when moto is imported: its ARNs and `GetCallerIdentity` then agree with ours.
     os.environ["MOTO_ACCOUNT_ID"] = account
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  slow, and seldom wanted
@@ -63,6 +68,9 @@ def _application(account: str) -> _Wsgi:
         create_backend_app,
     )
 
+    from local_mode import cloudwatch  # noqa: PLC0415  imports moto
+
+    cloudwatch.install(account, minutes)
     application: _Wsgi = DomainDispatcherApplication(create_backend_app)
     return application
 

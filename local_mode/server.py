@@ -188,7 +188,11 @@ class Server:
             case "s3":
                 return s3.answer(self._service, request)
             case _ if name in moto_services.SERVICES:
-                return "moto", moto_services.answer(request, account=self._service.account)
+                return "moto", moto_services.answer(
+                    request,
+                    account=self._service.account,
+                    minutes=self._service.jobs.store.metric_minutes,
+                )
         served = ", ".join(sorted({"sagemaker", "logs", "s3", *moto_services.SERVICES}))
         raise ServiceError(
             "NotImplemented",

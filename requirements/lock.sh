@@ -25,3 +25,7 @@ left_out=(--no-emit-package triton --no-emit-package cuda-bindings --no-emit-pac
 lock docker/train/requirements.in docker/train/requirements.txt "${left_out[@]}" "$@"
 lock requirements/host.in requirements/host.txt -c docker/train/requirements.txt "$@"
 lock requirements/dev.in requirements/dev.txt -c docker/train/requirements.txt "$@"
+# Each client that tests/clients/ runs, in an environment of its own.
+for client in boto3 awscli1 sagemaker2 sagemaker3; do
+    lock "requirements/clients/$client.in" "requirements/clients/$client.txt" "$@"
+done

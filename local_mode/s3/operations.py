@@ -269,12 +269,12 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 # Values that ask for what is the case here anyway: one account, no versions, no classes of storage,
-# S3's own encryption at rest (which a client cannot see). Any other value is refused.
+# encryption at rest by S3's key or the account's own (which a client cannot see). Any other value is refused.
 HARMLESS: Mapping[str, frozenset[str]] = {
     "ACL": frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"}),
     "ObjectOwnership": frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"}),
     "RequestPayer": frozenset({"requester"}),
-    "ServerSideEncryption": frozenset({"AES256"}),
+    "ServerSideEncryption": frozenset({"AES256", "aws:kms"}),
     "StorageClass": frozenset({"STANDARD"}),
     "VersionId": frozenset({"null"}),
 }
