@@ -145,16 +145,9 @@ OPERATIONS: Mapping[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     "GetLogEvents": get_log_events,
 }
 
-# Members that change nothing here, because there is one account, one class of groups and no field
-# that is masked.
-HARMLESS = {
-    "includeLinkedAccounts",
-    "accountIdentifiers",
-    "logGroupClass",
-    "logGroupIdentifiers",
-    "interleaved",
-    "unmask",
-}
+# Members that change nothing here, because there is one account and no field that is masked, and every
+# stream is interleaved.
+HARMLESS = {"includeLinkedAccounts", "interleaved", "unmask"}
 DONE: Mapping[str, set[str]] = {
     "DescribeLogGroups": {"logGroupNamePrefix", "logGroupNamePattern", "nextToken", "limit"},
     "DescribeLogStreams": {

@@ -1,6 +1,7 @@
 """docs/support.md: what is emulated, from the tables that decide it. `make docs` writes the file."""
 
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _MOTO_NAMES: Mapping[str, str] = {"ecr": "ECR", "iam": "IAM", "monitoring": "Clo
 def document() -> str:
     """docs/support.md as it should be."""
     model = SAGEMAKER.model()
+    refused = [name for name in model.operation_names if name not in SAGEMAKER.operations]
     s3_members = {name: operation.members for name, operation in s3.OPERATIONS.items()}
     moto = ", ".join(_MOTO_NAMES[name] for name in moto_services.SERVICES)
     return f"""\
@@ -59,10 +61,12 @@ refused too. An operation that is refused gets an error that names the operation
 
 ## SageMaker
 
+In a field's name `[]` is an item of a list, `{{}}` a value of a map.
+
 {_sagemaker(model)}
 ### Refused operations
 
-{", ".join(name for name in model.operation_names if name not in SAGEMAKER.operations)}.
+{textwrap.fill(", ".join(refused), 110)}.
 
 ## S3
 
@@ -111,7 +115,7 @@ def _operation(model: ServiceModel, name: str) -> str:
     return f"""\
 ### {name}
 
-Fields: {counts}. `[]` is an item of a list, `{{}}` a value of a map.
+Fields: {counts}.
 
 | Field | | Values and notes |
 |---|---|---|

@@ -47,7 +47,7 @@ def test_an_isolated_container_reaches_nothing(
     *,
     isolated: bool,
 ) -> None:
-    """With EnableNetworkIsolation a job has its data, leaves its model and reaches no address; else it does."""
+    """With EnableNetworkIsolation a job has its data, leaves its model and reaches no address."""
     docker_service.client("s3").put_object(Bucket=BUCKET, Key="isolated/one", Body=b"data is here\n")
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/isolated/"}
     name = f"isolation-{str(isolated).lower()}"
