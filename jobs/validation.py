@@ -52,12 +52,23 @@ _FILE_URI_PATTERN = r"file:///[^\n]+"
 
 
 class RequestError(ValueError):
-    """A request that AWS would refuse; `messages` has one sentence a violation, `str()` AWS's whole text."""
+    """A request that AWS would refuse; `messages` has one sentence a violation, `str()` AWS's whole text.
 
-    def __init__(self, messages: tuple[str, ...]) -> None:
+    `code` is AWS's: `SerializationException` where a value is of another type than the field's, which AWS
+    sees before it looks at any rule, else `ValidationException`.
+    """
+
+    def __init__(self, messages: tuple[str, ...], *, code: str = "ValidationException") -> None:
         self.messages = messages
+        self.code = code
         noun = "validation error" if len(messages) == 1 else "validation errors"
         super().__init__(f"{len(messages)} {noun} detected: {'; '.join(messages)}")
+
+
+class _Mistyped(str):
+    """The message of a value of another type than its field's."""
+
+    __slots__ = ()
 
 
 def validate(operation: str, request: Mapping[str, Any], *, allow_file_uris: bool = False) -> None:
@@ -76,7 +87,8 @@ def validate(operation: str, request: Mapping[str, Any], *, allow_file_uris: boo
         return
     messages = tuple(_violations(shape, request, "", allow_file_uris=allow_file_uris))
     if messages:
-        raise RequestError(messages)
+        mistyped = any(isinstance(message, _Mistyped) for message in messages)
+        raise RequestError(messages, code="SerializationException" if mistyped else "ValidationException")
 
 
 def operation_of(request: Mapping[str, Any]) -> str:
@@ -139,7 +151,7 @@ def _type_violation(shape: Shape, value: Any, path: str) -> str | None:
     constraint = f"Member must be {name}"
     if shape.type_name == "string" and isinstance(value, bool | int | float):
         constraint += f' (in YAML, quotes make one: "{shown_value(value)}")'
-    return violation(value, path or "request", constraint)
+    return _Mistyped(violation(value, path or "request", constraint))
 
 
 def _structure_violations(

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from jobs.validation import RequestError, validate
 from jobs.validation import service_model as sagemaker_model
 from local_mode import logs_api, moto_services, protocol, support
-from local_mode.errors import ServiceError, ValidationException
+from local_mode.errors import ServiceError
 from local_mode.http import ClientGoneError, Listener, Request, Response
 from local_mode.protocol import JsonApi
 from local_mode.s3 import app as s3
@@ -38,7 +38,7 @@ def _validate_sagemaker(operation: "OperationModel", values: dict[str, Any]) -> 
     try:
         validate(operation.name, values, allow_file_uris=True)
     except RequestError as error:
-        raise ValidationException(str(error)) from None
+        raise ServiceError(error.code, str(error)) from None
     support.check(operation.name, values)
 
 

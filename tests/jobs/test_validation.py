@@ -166,6 +166,18 @@ def test_all_violations_are_said_at_once(good_request: Request) -> None:
     assert str(caught.value).startswith("3 validation errors detected: Value null at 'outputDataConfig' ")
 
 
+def test_the_code_is_aws_s(good_request: Request) -> None:
+    """A value of another type cannot even be read; every other mistake is one of validation."""
+    good_request["TrainingJobName"] = "a_b"
+    with pytest.raises(RequestError) as caught:
+        validate("CreateTrainingJob", good_request)
+    assert caught.value.code == "ValidationException"
+    good_request["ResourceConfig"]["InstanceCount"] = "1"
+    with pytest.raises(RequestError) as caught:
+        validate("CreateTrainingJob", good_request)
+    assert (caught.value.code, len(caught.value.messages)) == ("SerializationException", 2)
+
+
 def test_a_name_of_64_characters_is_too_long(good_request: Request) -> None:
     """Length is checked beside the pattern, at AWS's 63."""
     good_request["TrainingJobName"] = "a" * 63

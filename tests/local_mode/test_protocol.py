@@ -84,7 +84,7 @@ def post(service: Service) -> Iterator[Callable[..., tuple[int, Mapping[str, str
         (
             b'{"MaxResults": "many"}',
             {"Content_Type": JSON, "X_Amz_Target": "SageMaker.ListTrainingJobs"},
-            "ValidationException",
+            "SerializationException",
         ),
         (
             b"{}",
