@@ -40,10 +40,11 @@ def up(home: Home, options: argparse.Namespace) -> int:
     _log_to(home.service_log)
     # Behind the parsing, so that `--help` and a wrong option answer at once.
     from local_mode.engines.base import EngineUnavailableError  # noqa: PLC0415
-    from local_mode.service import StartError, running  # noqa: PLC0415
+    from local_mode.service import DEFAULT_MAX_JOBS, StartError, running  # noqa: PLC0415
 
     try:
-        with running(home, port=options.port, engine=options.engine) as service:
+        limit = options.max_jobs or DEFAULT_MAX_JOBS
+        with running(home, port=options.port, engine=options.engine, max_jobs=limit) as service:
             _await_health(service.endpoint)
             document = {"pid": os.getpid(), "endpoint": service.endpoint, "engine": service.jobs.engine_name}
             home.write_service_file(document)
@@ -141,7 +142,19 @@ def _parser() -> argparse.ArgumentParser:
                 default="auto",
                 help="what runs a job's hosts; auto: docker where it answers, else process",
             )
+            sub.add_argument(
+                "--max-jobs",
+                type=_positive,
+                metavar="N",
+                help="jobs that run at once, others wait (default: as many as processors, at least 2)",
+            )
     return parser
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -8,10 +8,13 @@
     ├── service.log        requests and the stack traces of our own errors
     ├── jobs.sqlite        the jobs
     ├── jobs/JOB           working files of one job
+    ├── runs/JOB.json      what a later service must know of a job that has not ended
+    ├── reserve            given up on a full disk, so that ends of jobs can be written
     ├── s3/                index.sqlite, blobs/, incoming/
     └── logs/GROUP/STREAM  one file of events a log stream
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +27,7 @@ from typing import Any, Self
 
 HOME_VARIABLE = "DRYDOCK_HOME"
 DEFAULT_HOME = ".drydock"
+_RESERVE_BYTES = 1 << 20  # some hundred ends of jobs in SQLite's log
 _RETRY_SECONDS = 0.02  # the kernel's lock has no wait with a limit
 
 
@@ -55,12 +59,20 @@ class Home:
         return self.root / "jobs"
 
     @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
     def s3(self) -> Path:
         return self.root / "s3"
 
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def reserve(self) -> Path:
+        return self.root / "reserve"
 
     @property
     def service_log(self) -> Path:
@@ -80,7 +92,7 @@ class Home:
         Raises HomeError where that is not possible.
         """
         try:
-            for folder in (self.root, self.jobs, self.s3, self.logs):
+            for folder in (self.root, self.jobs, self.runs, self.s3, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise PermissionError(13, os.strerror(13))
@@ -88,6 +100,20 @@ class Home:
             raise HomeError(
                 f"cannot write to the home {self.root}: {error.strerror}; give another with --home DIR"
             ) from error
+
+    def fill_reserve(self) -> None:
+        """Keeps some space for what must be written on a full disk; does nothing where there is none."""
+        try:
+            with self.reserve.open("ab") as file:
+                if file.tell() < _RESERVE_BYTES:
+                    file.write(bytes(_RESERVE_BYTES - file.tell()))
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            self.release_reserve()
+
+    def release_reserve(self) -> None:
+        self.reserve.unlink(missing_ok=True)
 
     def lock(self, *, wait: float = 0.0) -> "HomeLock":
         """The lock, to enter; `wait` is how many seconds to try."""

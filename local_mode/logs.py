@@ -69,6 +69,12 @@ class LogStream:
         """Bytes on the disk."""
         return self._path.stat().st_size
 
+    def remove(self) -> int:
+        """Deletes the file; returns its bytes."""
+        size = self.size
+        self._path.unlink()
+        return size
+
     def append(self, events: Sequence[LogEvent]) -> None:
         now = _now()
         lines = [json.dumps([event.timestamp, now, event.message]).encode() + b"\n" for event in events]
@@ -81,6 +87,15 @@ class LogStream:
             for line in lines:
                 offsets.append(self._end)
                 self._end += len(line)
+
+    def truncate(self, count: int) -> None:
+        """Keeps the first `count` events."""
+        offsets = self._places()
+        with self._lock:
+            if count < len(offsets):
+                self._end = offsets[count]
+                del offsets[count:]
+                os.truncate(self._path, self._end)
 
     def events(self, start: int, stop: int) -> Iterator[StoredEvent]:
         """The events `start` <= index < `stop`, as far as there are any."""
@@ -133,6 +148,25 @@ class LogStore:
                 path = self._root / _file_name(group) / f"{_file_name(stream)}.jsonl"
                 found = self._streams[group, stream] = LogStream.create(path, group=group, name=stream)
         found.append(events)
+
+    def count(self, group: str, stream: str) -> int:
+        """How many events a stream has; none where there is no such stream."""
+        with self._lock:
+            found = self._streams.get((group, stream))
+        return 0 if found is None else len(found)
+
+    def truncate(self, group: str, stream: str, count: int) -> None:
+        """Keeps the first `count` events of a stream."""
+        with self._lock:
+            found = self._streams.get((group, stream))
+        if found is not None:
+            found.truncate(count)
+
+    def delete(self, group: str, prefix: str) -> int:
+        """Removes the streams whose name begins with `prefix`; returns their bytes."""
+        with self._lock:
+            names = [name for of, name in self._streams if of == group and name.startswith(prefix)]
+            return sum(self._streams.pop((group, name)).remove() for name in names)
 
     def groups(self) -> list[str]:
         with self._lock:

@@ -12,13 +12,13 @@ from xml.sax.saxutils import escape
 from jobs.validation import RequestError, validate
 from jobs.validation import service_model as sagemaker_model
 from local_mode import logs_api, moto_services, protocol, support
-from local_mode.errors import ServiceError
+from local_mode.errors import ServiceError, disk_is_full
 from local_mode.http import ClientGoneError, Listener, Request, Response
 from local_mode.protocol import JsonApi
 from local_mode.s3 import app as s3
 from local_mode.s3.call import is_local_name
 from local_mode.training_jobs import operations as training_jobs
-from local_mode.training_jobs import tags
+from local_mode.training_jobs import search, tags
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -50,7 +50,7 @@ def _validate_logs(operation: "OperationModel", values: dict[str, Any]) -> None:
 SAGEMAKER: "JsonApi[Service]" = JsonApi(
     name="SageMaker",
     model=sagemaker_model,
-    operations={**training_jobs.OPERATIONS, **tags.OPERATIONS},
+    operations={**training_jobs.OPERATIONS, **search.OPERATIONS, **tags.OPERATIONS},
     validate=_validate_sagemaker,
 )
 LOGS: "JsonApi[Service]" = JsonApi(
@@ -90,11 +90,12 @@ class Server:
 
     def __init__(self, address: str, port: int) -> None:
         self._service: Service | None = None
+        self._serving = threading.Event()
         self._lock = threading.Lock()
         self._collect: Callable[[], dict[str, Any]] | None = None
         # It queues connections from here on, and answers them from `serve` on.
         self._listener = Listener(address, port, self._answer, logger.info)
-        self._others: dict[str, Listener] = {}
+        self._others: dict[tuple[str, int], Listener] = {}
 
     @property
     def port(self) -> int:
@@ -103,32 +104,37 @@ class Server:
     def serve(self, service: "Service", collect: Callable[[], dict[str, Any]]) -> None:
         """Starts answering, in threads; `collect` is what `gc` runs."""
         self._service, self._collect = service, collect
+        self._serving.set()
         _start(self._listener)
 
-    def listen_also(self, address: str) -> int:
-        """A further IP address, on the same port where that is free; returns the port. Raises OSError."""
+    def listen_also(self, address: str, port: int | None = None) -> int:
+        """A further IP address, on `port` (None: the first one's) where that is free; returns the port.
+
+        Raises OSError.
+        """
         with self._lock:
-            if address in self._others:
-                return self._others[address].port
+            key = (address, port or self.port)
+            if key in self._others:
+                return self._others[key].port
             try:
-                listener = Listener(address, self.port, self._answer, logger.info)
+                listener = Listener(address, port or self.port, self._answer, logger.info)
             except OSError:
                 # The address may not exist, or only its port be taken: the second try tells.
                 listener = Listener(address, 0, self._answer, logger.info)
-            self._others[address] = listener
+            self._others[key] = listener
         _start(listener)
         return listener.port
 
     def stop_listening(self, address: str) -> None:
         with self._lock:
-            listener = self._others.pop(address, None)
-        if listener is not None:
+            listeners = [self._others.pop(key) for key in list(self._others) if key[0] == address]
+        for listener in listeners:
             _stop(listener)
 
     def close(self) -> None:
         """Ends all listeners; a reply that is being written is not waited for."""
         with self._lock:
-            others = list(self._others)
+            others = {address for address, _port in self._others}
         for address in others:
             self.stop_listening(address)
         if self._service is None:
@@ -137,6 +143,7 @@ class Server:
             _stop(self._listener)
 
     def _answer(self, request: Request) -> Response:
+        self._serving.wait()  # a job that is taken over may ask before all is ready
         start = time.perf_counter()
         service = service_of(request)
         name = request.header("X-Amz-Target").rpartition(".")[2] or "-"
@@ -150,13 +157,9 @@ class Server:
         except ClientGoneError as error:
             access.info("%s %s gone: %s", service, request.path, error)
             raise
-        except Exception:
+        except Exception as error:
             logger.exception("request %s (%s %s) failed", request.id, request.method, request.path)
-            failure = ServiceError(
-                "InternalFailure",
-                f"The local SageMaker failed; its service.log has the reason under request {request.id}.",
-                status=500,
-            )
+            failure = self._failure(error, request)
             outcome = failure.code
             response = _error_response(service, failure, request)
         milliseconds = (time.perf_counter() - start) * 1000
@@ -169,6 +172,21 @@ class Server:
         if service == "s3":
             headers |= {"x-amz-request-id": request.id, "x-amz-id-2": request.id}
         return replace(response, headers={**headers, **response.headers})
+
+    def _failure(self, error: Exception, request: Request) -> ServiceError:
+        assert self._service is not None
+        if disk_is_full(error):
+            return ServiceError(
+                "InsufficientStorage",
+                f"The disk of the local SageMaker is full ({self._service.home.root}): nothing was changed. "
+                "Free some space, for example by `python -m local_mode gc --older-than 7d`.",
+                status=507,  # no client tries that again by itself
+            )
+        return ServiceError(
+            "InternalFailure",
+            f"The local SageMaker failed; its service.log has the reason under request {request.id}.",
+            status=500,
+        )
 
     def _route(self, name: str, request: Request) -> tuple[str, Response]:
         """The operation's name for the log, and the reply."""

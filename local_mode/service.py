@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -23,6 +24,7 @@ from local_mode.training_jobs.manager import TrainingJobs
 ADDRESS = "127.0.0.1"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"  # twelve digits that are nobody's; moto's services answer with the same
+DEFAULT_MAX_JOBS = max(2, os.cpu_count() or 1)
 _LOCK_SECONDS = 2.0  # `status` and `down` try the lock too, for a moment
 
 logger = logging.getLogger(__name__)
@@ -70,15 +72,15 @@ class _ServerListeners:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def open(self, address: str) -> int:
-        return self._server.listen_also(address)
+    def open(self, address: str, port: int | None = None) -> int:
+        return self._server.listen_also(address, port)
 
     def close(self, address: str) -> None:
         self._server.stop_listening(address)
 
 
 @contextmanager
-def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
+def running(home: Home, *, port: int, engine: str, max_jobs: int = DEFAULT_MAX_JOBS) -> Iterator[Service]:
     """A service that answers, until the block ends: then its jobs are stopped and it answers no more.
 
     Raises HomeError, HomeInUseError, EngineUnavailableError, ValueError for a bad setting, and StartError
@@ -106,6 +108,7 @@ def running(home: Home, *, port: int, engine: str) -> Iterator[Service]:
             region=REGION,
             account=ACCOUNT,
             listeners=listeners,
+            max_jobs=max_jobs,
         )
         # The last in is the first out: while jobs end, their hosts can still reach the service.
         stack.callback(jobs.close)

@@ -282,6 +282,15 @@ class TrainingJobStore:
                 [(name, value.name, value.value, value.time) for value in values],
             )
 
+    def keep_metrics(self, name: str, count: int) -> None:
+        """Forgets a job's values behind its first `count`."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM metrics WHERE job = ? AND position NOT IN"
+                " (SELECT position FROM metrics WHERE job = ? ORDER BY position LIMIT ?)",
+                (name, name, count),
+            )
+
     def metrics(self, name: str) -> list[MetricValue]:
         """Every value of a job, in the order of its log."""
         with self._lock:
@@ -328,10 +337,12 @@ class TrainingJobStore:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # On a full disk SQLite may have rolled back itself, or a COMMIT may have left it open.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _job(self, row: sqlite3.Row) -> TrainingJob:
         transitions = self._connection.execute(

@@ -86,7 +86,12 @@ _CREATE_TRAINING_JOB: Mapping[str, Support] = {
     "ResourceConfig.VolumeSizeInGB": _harmless("a job has this machine's disk"),
     "ResourceConfig.KeepAlivePeriodInSeconds": _harmless("zero means no warm pool", only=(0,)),
     "StoppingCondition.MaxRuntimeInSeconds": _done("SIGTERM, 120 s, SIGKILL; counted from TrainingStartTime"),
-    "StoppingCondition.MaxPendingTimeInSeconds": _harmless("a job never waits for capacity here"),
+    "StoppingCondition.MaxPendingTimeInSeconds": _harmless(
+        "a job waits for its turn (`--max-jobs`) without a limit"
+    ),
+    "RetryStrategy.MaximumRetryAttempts": _done(
+        "after an InternalServerError: the engine's fault, or a host that vanished"
+    ),
     "Tags[].Key": _done(),
     "Tags[].Value": _done(),
     "VpcConfig.SecurityGroupIds[]": _harmless("there is no VPC here to be in"),
@@ -120,6 +125,18 @@ _CREATE_TRAINING_JOB: Mapping[str, Support] = {
 }
 
 
+_SEARCH_EXPRESSION: Mapping[str, Support] = {
+    "Filters[].Name": _done(
+        "any property of a TrainingJob; `Metrics.`, `HyperParameters.` and `Tags.` with a name"
+    ),
+    "Filters[].Operator": _done("text is compared as it is, letter case too"),
+    "Filters[].Value": _done(),
+    "NestedFilters[].NestedPropertyName": _done(),
+    "NestedFilters[].Filters[].Name": _done(),
+    "NestedFilters[].Filters[].Operator": _done(),
+    "NestedFilters[].Filters[].Value": _done(),
+}
+
 # Operation of SageMaker's model -> its request's fields.
 SUPPORT: Mapping[str, Mapping[str, Support]] = {
     CREATE_TRAINING_JOB: _CREATE_TRAINING_JOB,
@@ -141,6 +158,17 @@ SUPPORT: Mapping[str, Mapping[str, Support]] = {
     "StopTrainingJob": {"TrainingJobName": _done()},
     "DeleteTrainingJob": {
         "TrainingJobName": _done("the job, its metrics and tags go; its log and its objects in S3 stay")
+    },
+    "Search": {
+        "Resource": _done(only=("TrainingJob",)),
+        **{f"SearchExpression.{path}": each for path, each in _SEARCH_EXPRESSION.items()},
+        "SearchExpression.SubExpressions[]": _done("the same within itself"),
+        "SearchExpression.Operator": _done(),
+        "SortBy": _done("any property with a single value; jobs without it come last"),
+        "SortOrder": _done(),
+        "NextToken": _done(),
+        "MaxResults": _done("10 unless given"),
+        "CrossAccountFilterOption": _harmless("there is one account", only=("SameAccount",)),
     },
     "AddTags": {"ResourceArn": _done(_TAGGED), "Tags[].Key": _done(), "Tags[].Value": _done()},
     "ListTags": {
@@ -187,8 +215,10 @@ def _nodes(
             here = f"{path}.{name}" if path else name
             below = f"{generic}{{}}" if is_map else f"{generic}.{name}" if generic else name
             yield here, below, member
-            yield from _nodes(member, fields, here, below)
+            if below not in fields:  # else done, or refused, with all that is in it
+                yield from _nodes(member, fields, here, below)
     elif isinstance(value, list | tuple):
         for index, member in enumerate(value):
             yield f"{path}[{index}]", f"{generic}[]", member
-            yield from _nodes(member, fields, f"{path}[{index}]", f"{generic}[]")
+            if f"{generic}[]" not in fields:
+                yield from _nodes(member, fields, f"{path}[{index}]", f"{generic}[]")

@@ -1,5 +1,7 @@
 """Engines: where the hosts of jobs run."""
 
+from collections.abc import Collection
+
 from local_mode.engines.base import Engine, EngineUnavailableError, Listeners
 from local_mode.engines.process import ProcessEngine
 from local_mode.home import Home
@@ -12,7 +14,7 @@ def choose_engine(name: str, *, home: Home, endpoint: str, listeners: Listeners)
 
     Raises EngineUnavailableError where docker is asked for by name and does not answer.
     """
-    process = ProcessEngine(jobs=home.jobs, endpoint=endpoint)
+    process = ProcessEngine(jobs=home.jobs, endpoint=endpoint, listeners=listeners)
     if name == PROCESS:
         return process, "asked for"
     if name not in {AUTO, DOCKER}:
@@ -29,8 +31,19 @@ def choose_engine(name: str, *, home: Home, endpoint: str, listeners: Listeners)
     return docker, "asked for" if name == DOCKER else f"Docker {docker.version} answers"
 
 
-def sweep(engine: Engine, *, home: Home) -> None:
-    """Removes what hosts of an earlier service left; both kinds, for it may have had the other engine."""
-    engine.sweep()
+def sweep(
+    engine: Engine, *, home: Home, listeners: Listeners, keep: Collection[str] = (), was_docker: bool = False
+) -> None:
+    """Removes what hosts of an earlier service left, but for those of the jobs `keep`.
+
+    `was_docker`: it had the docker engine. Raises EngineUnavailableError where that does not answer any more.
+    """
+    engine.sweep(keep)
     if engine.name == DOCKER:
-        ProcessEngine(jobs=home.jobs, endpoint="").sweep()
+        ProcessEngine(jobs=home.jobs, endpoint="", listeners=listeners).sweep(keep)
+    elif was_docker:
+        docker, _reason = choose_engine(DOCKER, home=home, endpoint="", listeners=listeners)
+        try:
+            docker.sweep(keep)
+        finally:
+            docker.close()

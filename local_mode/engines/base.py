@@ -2,13 +2,14 @@
 
 An Engine is `docker` (a container a host) or `process` (a process group a host). A Host lives through
 `fill`, `start`, `output` and `wait`, then `read` and `entries`, then `remove`; every step may be the
-last one, so `remove` works after any of them.
+last one, so `remove` works after any of them. A host whose program was started outlives the service:
+`Engine.find` takes it over, and its `output` can be read again from any place.
 """
 
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Protocol
@@ -16,6 +17,9 @@ from typing import IO, Any, BinaryIO, Protocol
 CHUNK_BYTES = 1 << 20
 STDOUT, STDERR = 1, 2
 CREDENTIALS_FILE = PurePosixPath("input/config/.aws-credentials")
+# Not ours to mend by another try: the beginning of such a FailureReason.
+DISK_FULL = "ClientError: this machine's disk is full"
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 # boto3 wants some keys before it sends anything; these mean nothing anywhere.
 DUMMY_CREDENTIALS = b"[default]\naws_access_key_id = drydock\naws_secret_access_key = drydock\n"
 
@@ -77,10 +81,10 @@ class Host(Protocol):
     def start(self) -> None:
         """Starts the program."""
 
-    def output(self) -> Iterator[tuple[int, bytes]]:
+    def output(self, skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
         """What comes from STDOUT and STDERR, to the end of both; iterate it in a thread of its own.
 
-        Apart, because each may hand over half a line.
+        Apart, because each may hand over half a line. `skip` is how many bytes of each were read before.
         """
 
     def wait(self) -> HostExit:
@@ -116,8 +120,14 @@ class Engine(Protocol):
         Raises HostError.
         """
 
-    def sweep(self) -> None:
-        """Removes whatever hosts of this home an earlier service left behind."""
+    def find(self, spec: HostSpec) -> Host | None:
+        """The host that an earlier service left; None where there is none, or its program was not started.
+
+        Raises HostError.
+        """
+
+    def sweep(self, keep: Collection[str] = ()) -> None:
+        """Removes what an earlier service left of hosts of this home, but for those of the jobs `keep`."""
 
     def close(self) -> None:
         """Gives back the engine's connections."""
@@ -126,8 +136,11 @@ class Engine(Protocol):
 class Listeners(Protocol):
     """The service's further addresses: containers cannot reach its loopback."""
 
-    def open(self, address: str) -> int:
-        """Listens on an IP address of this machine too; returns the port. Raises OSError."""
+    def open(self, address: str, port: int | None = None) -> int:
+        """Listens on an IP address of this machine too; returns the port, `port` if that is free.
+
+        Raises OSError.
+        """
 
     def close(self, address: str) -> None:
         """Stops listening there."""
@@ -148,7 +161,7 @@ def connection_variables(base: str, endpoint: str) -> dict[str, str]:
     keys of the user's own are neither in the environment nor found by default.
     """
     return {
-        "AWS_ENDPOINT_URL": endpoint,
+        ENDPOINT_VARIABLE: endpoint,
         "AWS_SHARED_CREDENTIALS_FILE": f"{base}/{CREDENTIALS_FILE}",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -160,3 +173,13 @@ def read_chunks(file: BinaryIO, check: Callable[[], None]) -> Iterator[bytes]:
     while chunk := file.read(CHUNK_BYTES):
         check()
         yield chunk
+
+
+def skipped(pieces: Iterable[tuple[int, bytes]], skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+    """The output of a host without the first `skip` bytes of each stream."""
+    left = dict(skip)
+    for stream, data in pieces:
+        passed = min(left.get(stream, 0), len(data))
+        left[stream] = left.get(stream, 0) - passed
+        if passed < len(data):
+            yield stream, data[passed:]

@@ -9,8 +9,11 @@ import contextlib
 import hashlib
 import http
 import os
+import struct
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+import urllib.parse
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -24,6 +27,7 @@ import docker
 from docker import utils as docker_utils
 from drydock.contract import DEFAULT_BASE_DIR
 from local_mode.engines.base import (
+    ENDPOINT_VARIABLE,
     STDERR,
     STDOUT,
     EngineUnavailableError,
@@ -33,6 +37,7 @@ from local_mode.engines.base import (
     InputFile,
     Listeners,
     connection_variables,
+    skipped,
 )
 from local_mode.engines.images import local_names, repository_name
 from local_mode.engines.tars import read_tar_stream, tar_stream, without_top
@@ -41,9 +46,14 @@ from local_mode.errors import ValidationException
 HOME_LABEL, JOB_LABEL = "drydock.home", "drydock.job"
 UNIX_SCHEME, DEFAULT_HOST = "unix://", "unix:///var/run/docker.sock"
 _CONNECT_SECONDS = 2
+_REMOVAL_SECONDS = 15
+_POLL_SECONDS = 0.05
 _CALL_SECONDS = 120  # of one call to the daemon; streams and waits have no limit
-# The daemon keeps a copy of the log for `docker logs`; ours is the one that lasts.
-_LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
+# The daemon's copy of the log is what a later service reads on from, so it has no limit; it goes with
+# the container. `local` keeps bytes as they are, `json-file` only text.
+_LOG_OPTIONS = {"max-size": "1000g", "max-file": "1", "compress": "false"}
+_FRAME = struct.Struct(">BxxxL")  # stream and length: https://docs.docker.com/reference/api/engine/ (attach)
+_LOG_PIECE_BYTES = 16384
 # No way out of the network, and no address of this machine in it.
 _ISOLATED = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 _DOCKER_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
@@ -110,8 +120,7 @@ class DockerEngine:
     def create(self, spec: HostSpec, check: Callable[[], None]) -> "DockerHost":
         check()
         labels = {HOME_LABEL: self._home, JOB_LABEL: spec.job_name}
-        # Two homes may have jobs of one name.
-        prefix = f"drydock-{hashlib.sha256(self._home.encode()).hexdigest()[:8]}-{spec.job_name}"
+        prefix = self._prefix(spec)
         with contextlib.ExitStack() as cleanup:
             try:
                 image = self._local_image(spec.image) or self._pull(spec.image, check)
@@ -143,7 +152,7 @@ class DockerEngine:
                     security_opt=["no-new-privileges"],
                     shm_size=self._shm_bytes,
                     device_requests=self._device_requests(spec),
-                    log_config=docker.types.LogConfig(type="json-file", config=_LOG_OPTIONS),
+                    log_config=docker.types.LogConfig(type="local", config=_LOG_OPTIONS),
                 )
                 cleanup.callback(_quietly, container.remove, force=True, v=True)
             except _DOCKER_ERRORS as error:
@@ -153,18 +162,60 @@ class DockerEngine:
                 notes = ("the instance type has a GPU, this Docker has no nvidia runtime: it runs without",)
             return DockerHost(container, spec, notes=notes, cleanup=cleanup.pop_all())
 
-    def sweep(self) -> None:
+    def find(self, spec: HostSpec) -> "DockerHost | None":
+        prefix = self._prefix(spec)
+        with contextlib.ExitStack() as cleanup, _docker_errors("cannot take the container over"):
+            try:
+                container = self._client.containers.get(f"{prefix}-{spec.host_name}")
+            except docker.errors.NotFound:
+                return None
+            if container.status == "created":
+                return None
+            network = self._client.networks.get(prefix)
+            cleanup.callback(_quietly, network.remove)
+            notes = () if spec.isolated else self._answer_again(container, network, cleanup)
+            volume = self._client.volumes.get(f"{prefix}-{spec.host_name}")
+            cleanup.callback(_quietly, volume.remove, force=True)
+            cleanup.callback(_quietly, container.remove, force=True, v=True)
+            return DockerHost(container, spec, notes=notes, cleanup=cleanup.pop_all())
+
+    def sweep(self, keep: Collection[str] = ()) -> None:
         """Removes containers, volumes and networks of this home."""
         mine: dict[str, str | list[str] | bool] = {"label": f"{HOME_LABEL}={self._home}"}
         for container in self._client.containers.list(all=True, filters=mine, ignore_removed=True):
-            _quietly(container.remove, force=True, v=True)
+            if container.labels.get(JOB_LABEL) not in keep:
+                _quietly(container.remove, force=True, v=True)
         for volume in self._client.volumes.list(filters=mine):
-            _quietly(volume.remove, force=True)
+            if volume.attrs["Labels"].get(JOB_LABEL) not in keep:
+                _quietly(volume.remove, force=True)
         for network in self._client.networks.list(filters=mine):
-            _quietly(network.remove)
+            if network.attrs["Labels"].get(JOB_LABEL) not in keep:
+                _quietly(network.remove)
 
     def close(self) -> None:
         self._client.close()
+
+    def _prefix(self, spec: HostSpec) -> str:
+        """Of all names of a job's things: two homes may have jobs of one name."""
+        return f"drydock-{hashlib.sha256(self._home.encode()).hexdigest()[:8]}-{spec.job_name}"
+
+    def _answer_again(
+        self, container: Container, network: Network, cleanup: contextlib.ExitStack
+    ) -> tuple[str, ...]:
+        """Listens where the container's program looks for the service; returns what the user should know."""
+        gateway = _gateway(network)
+        variables = dict(entry.partition("=")[::2] for entry in container.attrs["Config"]["Env"])
+        wanted = urllib.parse.urlsplit(variables.get(ENDPOINT_VARIABLE, ""))
+        port = wanted.port if wanted.hostname == gateway else None
+        try:
+            reached = self._listeners.open(gateway, port)
+        except OSError as error:
+            # The address is there as long as the container runs.
+            return () if container.status == "exited" else (f"cannot listen on the job's network: {error}",)
+        cleanup.callback(self._listeners.close, gateway)
+        if port not in {None, reached}:
+            return (f"port {port} is taken: this job cannot reach the service at {wanted.geturl()}",)
+        return ()
 
     def _local_image(self, reference: str) -> str | None:
         for name in local_names(reference):
@@ -187,7 +238,7 @@ class DockerEngine:
     def _connect(self, network: Network, cleanup: contextlib.ExitStack) -> dict[str, str]:
         """Has the service listen on the job's network; the variables by which its hosts find it."""
         network.reload()
-        gateway = network.attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
+        gateway = _gateway(network)
         try:
             port = self._listeners.open(gateway)
         except OSError as error:
@@ -213,7 +264,7 @@ class DockerHost:
         self._container = container
         self._spec = spec
         self._cleanup = cleanup
-        self._output: Iterator[tuple[bytes | None, bytes | None]] = iter(())
+        self._attached: Iterator[tuple[bytes | None, bytes | None]] | None = None
 
     def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
         """Streams one archive into the volume; no file is held in memory."""
@@ -226,17 +277,41 @@ class DockerHost:
     def start(self) -> None:
         with _docker_errors("cannot start the container"), self._image_errors():
             # Attached before it starts: not a line is missed.
-            self._output = self._container.attach(
+            self._attached = self._container.attach(
                 stdout=True, stderr=True, stream=True, logs=True, demux=True
             )
             self._container.start()
 
-    def output(self) -> Iterator[tuple[int, bytes]]:
-        for stdout, stderr in self._output:
+    def output(self, skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        if self._attached is None:
+            yield from skipped(self._kept_output(), skip)
+            return
+        for stdout, stderr in self._attached:
             if stdout:
                 yield STDOUT, stdout
             if stderr:
                 yield STDERR, stderr
+
+    def _kept_output(self) -> Iterator[tuple[int, bytes]]:
+        """What the daemon has kept from the start, and then what comes."""
+        assert self._container.client is not None
+        api = self._container.client.api
+        # The SDK's own `logs` does not tell the two streams apart.
+        address = f"{api.base_url}/v{api.api_version}/containers/{self._container.id}/logs"
+        options = {"stdout": 1, "stderr": 1, "follow": 1}
+        with (
+            _docker_errors("cannot read the container's log"),
+            contextlib.closing(api.get(address, params=options, stream=True, timeout=None)) as reply,
+        ):
+            reply.raise_for_status()
+            while len(head := reply.raw.read(_FRAME.size)) == _FRAME.size:
+                stream, length = _FRAME.unpack(head)
+                data = reply.raw.read(length)
+                # A piece of a longer line has this length; where the last one ends, this driver
+                # forgets the newline (moby, until 23.0).
+                if length < _LOG_PIECE_BYTES and not data.endswith(b"\n"):
+                    data += b"\n"
+                yield stream, data
 
     def wait(self) -> HostExit:
         with _docker_errors("cannot wait for the container"):
@@ -301,6 +376,11 @@ class DockerHost:
                 raise HostError(f"InternalServerError: Docker: {_one_line(error)}") from error
 
 
+def _gateway(network: Network) -> str:
+    gateway: str = network.attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
+    return gateway
+
+
 def _mounts(spec: HostSpec, volume: str) -> list[docker.types.Mount]:
     return [
         docker.types.Mount(DEFAULT_BASE_DIR, volume, type="volume", no_copy=True),
@@ -322,9 +402,24 @@ def _docker_errors(what: str) -> Iterator[None]:
 
 
 def _quietly(remove: Callable[..., Any], **options: Any) -> None:
-    """Removes what may be going already."""
-    with contextlib.suppress(docker.errors.NotFound):
-        remove(**options)
+    """Removes what may be going already.
+
+    Someone else's `docker rm` holds a container, its volume and its network until it is through: a conflict
+    is waited out.
+    """
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    while True:
+        try:
+            remove(**options)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            conflict = error.status_code in {http.HTTPStatus.CONFLICT, http.HTTPStatus.FORBIDDEN}
+            if not conflict or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def _one_line(error: Exception) -> str:

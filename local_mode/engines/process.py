@@ -6,35 +6,45 @@ that image only, by its repository name.
 
 import contextlib
 import os
-import selectors
+import select
 import signal
 import stat
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from drydock.contract import BASE_DIR_VARIABLE
+from local_mode.engines import keeper
 from local_mode.engines.base import (
-    STDERR,
-    STDOUT,
+    DISK_FULL,
     HostError,
     HostExit,
     HostSpec,
     InputFile,
+    Listeners,
     connection_variables,
     read_chunks,
+    skipped,
 )
 from local_mode.engines.folders import folder_entries, link_tree, remove_tree
 from local_mode.engines.images import repository_name
-from local_mode.engines.processes import kill_marked, kill_trees
+from local_mode.engines.processes import kill_marked, kill_trees, marked
 from local_mode.errors import ValidationException
 
 REPOSITORY = "drydock-train"
 # -P: a folder of the job's is no place to import from.
 COMMAND = (sys.executable, "-P", "-m", "drydock.training.entrypoint")
+# -I, -S: it needs nothing but the standard library, and every job waits for its start.
+_KEEPER = (sys.executable, "-I", "-S", keeper.__file__)
+CONTROL = ".keeper"  # beside the tree: what the keeper writes
+_ENDPOINT_FILE = "endpoint"
+_LOOPBACK = "127.0.0.1"
+# How often the journal is looked at; a line comes at most this much later.
+_POLL_SECONDS = 0.02
 _GPU_DEVICE = Path("/dev/nvidiactl")
 # Not inherited: they would reach another AWS, or another job's tree.
 FOREIGN_PREFIXES = ("AWS_", "SAGEMAKER_", "SM_", "TRAINING_JOB_", "DRYDOCK_", "PYTHONPATH", "PYTHONHOME")
@@ -45,9 +55,10 @@ class ProcessEngine:
 
     name = "process"
 
-    def __init__(self, *, jobs: Path, endpoint: str) -> None:
+    def __init__(self, *, jobs: Path, endpoint: str, listeners: Listeners) -> None:
         self._jobs = jobs.absolute()
         self._endpoint = endpoint
+        self._listeners = listeners
 
     def check(self, request: Mapping[str, Any]) -> None:
         """Raises ValidationException unless the image is Drydock's own, started as it comes."""
@@ -71,31 +82,58 @@ class ProcessEngine:
 
     def create(self, spec: HostSpec, check: Callable[[], None]) -> "ProcessHost":
         check()
-        return ProcessHost(spec, folder=self._jobs / spec.job_name / spec.host_name, endpoint=self._endpoint)
+        return ProcessHost(spec, folder=self._folder(spec), endpoint=self._endpoint)
 
-    def sweep(self) -> None:
+    def find(self, spec: HostSpec) -> "ProcessHost | None":
+        folder = self._folder(spec)
+        if keeper.read_status(folder / CONTROL) is None:
+            return None
+        endpoint = (folder / CONTROL / _ENDPOINT_FILE).read_text(encoding="utf-8")
+        notes: tuple[str, ...] = ()
+        if endpoint != self._endpoint:
+            # Its program knows the address of the service that died: that one answers again.
+            port = int(endpoint.rpartition(":")[2])
+            try:
+                reached = self._listeners.open(_LOOPBACK, port) == port
+            except OSError:
+                reached = False
+            if not reached:
+                notes = (f"{endpoint} is taken by another program: this job cannot reach the service there",)
+        return ProcessHost.adopt(spec, folder=folder, endpoint=endpoint, notes=notes)
+
+    def sweep(self, keep: Collection[str] = ()) -> None:
         """Kills processes whose tree lies below this home, and removes the trees."""
-        kill_marked(self._jobs)
+        kept = [self._jobs / name for name in keep]
+        spared = {pid for folder in kept for pid in marked(folder)}
+        kill_marked(self._jobs, spare=spared.__contains__)
         for folder in self._jobs.iterdir() if self._jobs.is_dir() else ():
-            remove_tree(folder)
+            if folder not in kept:
+                remove_tree(folder)
 
     def close(self) -> None:
         """Nothing is held."""
 
+    def _folder(self, spec: HostSpec) -> Path:
+        return self._jobs / spec.job_name / spec.host_name
+
 
 class ProcessHost:
-    """One process group; `folder` is its own and goes with it."""
+    """One program with its keeper; `folder` is its own and goes with it."""
 
     def __init__(self, spec: HostSpec, *, folder: Path, endpoint: str) -> None:
         no_gpu = spec.wants_gpu and not _GPU_DEVICE.exists()
-        self.notes = (
+        self.notes: tuple[str, ...] = (
             ("the instance type has a GPU, this machine has none: it runs without",) if no_gpu else ()
         )
         self._folder = folder
         self._base = folder / "ml"
+        self._control = folder / CONTROL
         self._spec = spec
-        self._process: subprocess.Popen[bytes] | None = None
-        self._gone = False  # nothing of the group lives: its number may be a stranger's from now on
+        self._endpoint = endpoint
+        self._keeper: _OwnKeeper | _FoundKeeper | None = None
+        self._ended = (
+            threading.Event()
+        )  # nothing of the host lives: its numbers may be a stranger's from now on
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)
         }
@@ -108,8 +146,17 @@ class ProcessHost:
             "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then looks up no host name
         }
 
+    @classmethod
+    def adopt(cls, spec: HostSpec, *, folder: Path, endpoint: str, notes: tuple[str, ...]) -> "ProcessHost":
+        """A host that was started by a service that is gone."""
+        host = cls(spec, folder=folder, endpoint=endpoint)
+        host.notes = notes
+        host._keeper = _FoundKeeper(host._control, host._base)
+        return host
+
     def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
         remove_tree(self._folder)
+        self._control.mkdir(parents=True)
         for directory in self._spec.directories:
             (self._base / directory).mkdir(parents=True, exist_ok=True)
         for folder in self._spec.folders:
@@ -124,53 +171,61 @@ class ProcessHost:
                     copy.write(chunk)
 
     def start(self) -> None:
+        (self._control / _ENDPOINT_FILE).write_text(self._endpoint, encoding="utf-8")
+        keeper.prepare(self._control)
         try:
-            self._process = subprocess.Popen(
-                [*COMMAND, *self._spec.arguments],
+            process = subprocess.Popen(
+                [*_KEEPER, str(self._control), *COMMAND, *self._spec.arguments],
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
         except OSError as error:
-            raise HostError(f"InternalServerError: cannot start {COMMAND[0]}: {error}") from error
+            raise HostError(f"InternalServerError: cannot start {_KEEPER[0]}: {error}") from error
+        self._keeper = _OwnKeeper(process)
 
-    def output(self) -> Iterator[tuple[int, bytes]]:
-        assert self._process is not None
-        streams = {STDOUT: self._process.stdout, STDERR: self._process.stderr}
-        with contextlib.ExitStack() as open_streams, selectors.DefaultSelector() as selector:
-            for number, stream in streams.items():
-                assert stream is not None
-                selector.register(open_streams.enter_context(stream), selectors.EVENT_READ, number)
-            while selector.get_map():
-                # Where both have something, what was printed comes before what was complained of.
-                for key, _events in sorted(selector.select(), key=lambda ready: int(ready[0].data)):
-                    chunk = os.read(key.fd, 65536)
-                    if chunk:
-                        yield key.data, chunk
-                    else:
-                        selector.unregister(key.fileobj)
+    def output(self, skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        yield from skipped(self._kept_output(), skip)
+
+    def _kept_output(self) -> Iterator[tuple[int, bytes]]:
+        with (self._control / keeper.JOURNAL).open("rb") as journal:
+            while True:
+                # Asked first: what is then read is all that there is.
+                ended = self._ended.is_set()
+                yield from _frames(journal)
+                if ended:
+                    return
+                self._ended.wait(_POLL_SECONDS)
 
     def wait(self) -> HostExit:
-        assert self._process is not None
-        code = self._process.wait()
-        if self._gone:
-            return HostExit(code=code if code >= 0 else 128 - code)
-        # A container's processes end with its first one; whoever is left here also holds the log open.
-        self._kill_rest()
-        self._gone = True
+        assert self._keeper is not None
+        code = self._keeper.wait()
+        if not self._ended.is_set():
+            # A container's processes end with its first one; those that left its group are found by the
+            # tree in their environment.
+            kill_marked(self._base)
+            self._ended.set()
+        status = keeper.read_status(self._control)
+        if status is not None and status[1] == keeper.FULL:
+            raise HostError(f"{DISK_FULL}: what the program printed cannot be kept in {self._folder}")
+        if code is None:
+            raise HostError("InternalServerError: the training program vanished, and its keeper with it")
         return HostExit(code=code if code >= 0 else 128 - code)
 
     def terminate(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
+        if self._keeper is not None and not self._ended.is_set():
+            self._keeper.signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        if self._process is not None and not self._gone:
-            kill_trees([self._process.pid])
-            self._kill_rest()
+        if self._keeper is not None and not self._ended.is_set():
+            # The keeper stays for a moment, and keeps what was printed last.
+            pid = self._keeper.pid
+            if pid is not None:
+                kill_trees([pid], spare=pid)
+            kill_marked(self._base, spare=lambda found: found == pid)
 
     def read(self, path: PurePosixPath, limit: int) -> bytes | None:
         try:
@@ -187,16 +242,88 @@ class ProcessHost:
 
     def remove(self) -> None:
         self.kill()
-        if self._process is not None:
-            self.wait()
+        if self._keeper is not None:
+            with contextlib.suppress(HostError):  # how it ended matters to nobody any more
+                self.wait()
         remove_tree(self._folder)
         # The job's folder holds one folder a host; the last one takes it along.
         with contextlib.suppress(OSError):
             self._folder.parent.rmdir()
 
-    def _kill_rest(self) -> None:
-        assert self._process is not None
-        # Members that left the group are found by the tree in their environment.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        kill_marked(self._base)
+
+class _OwnKeeper:
+    """A keeper that this service started."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process.poll() is None else None
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int | None:
+        """The program's exit code, once all that it printed is kept; None where nobody knows it."""
+        return self._process.wait()
+
+
+class _FoundKeeper:
+    """A keeper that an earlier service started, and that may have ended since."""
+
+    def __init__(self, control: Path, base: Path) -> None:
+        self._control = control
+        self._descriptor: int | None = None
+        status = keeper.read_status(control)
+        assert status is not None
+        self._pid = status[0]
+        if status[1] == keeper.RUNNING:
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(self._pid)
+                # The number may be a stranger's by now.
+                if self._pid in marked(base):
+                    self._descriptor = descriptor
+                else:
+                    os.close(descriptor)
+
+    @property
+    def pid(self) -> int | None:
+        return self._pid if self._running(timeout=0) else None
+
+    def signal(self, number: int) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
+
+    def wait(self) -> int | None:
+        """As _OwnKeeper has it."""
+        self._running(timeout=None)
+        status = keeper.read_status(self._control)
+        return status[2] if status is not None and status[1] != keeper.RUNNING else None
+
+    def _running(self, *, timeout: float | None) -> bool:
+        if self._descriptor is None:
+            return False
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return not poll.poll(timeout)
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _frames(journal: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The whole frames from here on; the place is then behind the last of them."""
+    while True:
+        begin = journal.tell()
+        head = journal.read(keeper.FRAME.size)
+        if len(head) == keeper.FRAME.size:
+            stream, length = keeper.FRAME.unpack(head)
+            data = journal.read(length)
+            if len(data) == length:
+                yield stream, data
+                continue
+        journal.seek(begin)
+        return

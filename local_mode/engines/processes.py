@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from drydock.contract import BASE_DIR_VARIABLE
@@ -16,8 +16,8 @@ from drydock.contract import BASE_DIR_VARIABLE
 _PROC = Path("/proc")
 
 
-def kill_trees(roots: Iterable[int]) -> None:
-    """SIGKILL to processes and all that descend from them."""
+def kill_trees(roots: Iterable[int], *, spare: int | None = None) -> None:
+    """SIGKILL to processes and all that descend from them, but for the process `spare` itself."""
     children = _children()
     pending, found = list(roots), set[int]()
     while pending:
@@ -25,15 +25,18 @@ def kill_trees(roots: Iterable[int]) -> None:
         if pid not in found:
             found.add(pid)
             pending += children[pid]
-    for pid in found:
+    for pid in found - {spare}:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
-def kill_marked(base: Path) -> None:
-    """SIGKILL to every process tree whose SAGEMAKER_BASE_DIR is `base` or below, until none is left."""
+def kill_marked(base: Path, *, spare: Callable[[int], bool] = lambda _pid: False) -> None:
+    """SIGKILL to every process tree whose SAGEMAKER_BASE_DIR is `base` or below, until none is left.
+
+    A process that `spare` is true of is left alone.
+    """
     killed: set[int] = set()
-    while found := set(marked(base)) - killed:
+    while found := {pid for pid in marked(base) if not spare(pid)} - killed:
         kill_trees(found)
         killed |= found
 

@@ -1,5 +1,6 @@
 """TrainingJobs: the jobs of one service, each in a thread of its own."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -7,22 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.contract import STOP_GRACE_SECONDS
-from local_mode.engines import choose_engine, sweep
-from local_mode.engines.base import Listeners
+from local_mode.engines import DOCKER, choose_engine, sweep
+from local_mode.engines.base import EngineUnavailableError, Host, HostError, Listeners
 from local_mode.errors import ServiceError, ValidationException
 from local_mode.home import Home
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
-from local_mode.store import FAILED, RUNNING, TrainingJob, TrainingJobStore
-from local_mode.training_jobs import channels, debugger
+from local_mode.store import RUNNING, STOPPING, TrainingJob, TrainingJobStore
+from local_mode.training_jobs import channels, debugger, tree
 from local_mode.training_jobs.outputs import Destination
-from local_mode.training_jobs.run import STOPPING_MESSAGE, TrainingJobRun
+from local_mode.training_jobs.record import Ending, RunRecord
+from local_mode.training_jobs.run import HOST, STOPPING_MESSAGE, TrainingJobRun
+from local_mode.training_jobs.slots import Slots
 
 # Seconds from SIGTERM to SIGKILL instead of the platform's 120.
 STOP_GRACE_VARIABLE = "DRYDOCK_STOP_GRACE_SECONDS"
 # The same when the service itself stops: its user waits at a terminal.
 CLOSE_GRACE_SECONDS = 10.0
-RESTART_REASON = "InternalServerError: the local SageMaker was restarted while the job ran"
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +32,9 @@ logger = logging.getLogger(__name__)
 class TrainingJobs:
     """Creates, finds and stops training jobs.
 
-    `engine_name` is `docker` or `process`, `engine_reason` says why it was taken. Raises
-    EngineUnavailableError where `docker` is asked for and does not answer, ValueError for a grace that
-    is no number of seconds.
+    At most `max_jobs` run at once. `engine_name` is `docker` or `process`, `engine_reason` says why it was
+    taken. Raises EngineUnavailableError where `docker` is asked for and does not answer, ValueError for a
+    grace that is no number of seconds.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class TrainingJobs:
         region: str,
         account: str,
         listeners: Listeners,
+        max_jobs: int,
     ) -> None:
         self._grace = _stop_grace(os.environ)
         self._home = home
@@ -59,21 +62,79 @@ class TrainingJobs:
         self.engine_name = self._engine.name
         logger.info("engine %s: %s", self.engine_name, self.engine_reason)
         self.store = TrainingJobStore(home.database)
+        self._listeners = listeners
+        self._slots = Slots(max_jobs)
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[TrainingJobRun, threading.Thread]] = {}
         self._closed = False
 
     def recover(self) -> None:
-        """Ends the jobs of a service that died and removes what they left; to be called before `create`."""
-        sweep(self._engine, home=self._home)
-        for job in self.store.all(statuses=RUNNING):
-            self.store.end(
-                job.name,
-                status=FAILED,
-                secondary_status="Failed",
-                message="Training job failed",
-                failure_reason=RESTART_REASON,
+        """Takes over the jobs of a service that died, and removes what else it left.
+
+        To be called before `create`.
+        """
+        jobs = self.store.all(statuses=RUNNING)
+        records = {job.name: self._record(job.name) for job in jobs}
+        hosts = {job.name: host for job in jobs if (host := self._find(job, records[job.name])) is not None}
+        for path in self._home.runs.iterdir():
+            if path.stem not in records or path.suffix != ".json":
+                path.unlink()
+        was_docker = any(record.engine == DOCKER for record in records.values())
+        try:
+            sweep(
+                self._engine,
+                home=self._home,
+                listeners=self._listeners,
+                keep=hosts,
+                was_docker=was_docker,
             )
+        except EngineUnavailableError as error:
+            logger.warning("what an earlier service left in Docker stays there: %s", error)
+        with self._lock:
+            for job in jobs:
+                host, record = hosts.get(job.name), records[job.name]
+                if host is None and record.ending is None:
+                    try:
+                        self._engine.check(job.request)  # it may be another one than before
+                    except ServiceError as error:
+                        record.ending = Ending.failed(f"InternalServerError: {error.message}")
+                logger.info("training job %s: %s", job.name, "taken over" if host else "not running")
+                self._start(job, record, host)
+
+    def _find(self, job: TrainingJob, record: RunRecord) -> Host | None:
+        """The host of a job, if its program was started."""
+        if record.ending is not None or record.engine != self.engine_name:
+            return None
+        try:
+            return self._engine.find(tree.host_spec(job, (), host=HOST, region=self._region))
+        except HostError:
+            logger.exception("training job %s cannot be taken over", job.name)
+            return None
+
+    def _record(self, name: str) -> RunRecord:
+        return RunRecord(self._home.runs / f"{name}.json", engine=self.engine_name)
+
+    def _start(self, job: TrainingJob, record: RunRecord, host: Host | None = None) -> None:
+        """Starts the job's thread; the caller has the lock."""
+        run = TrainingJobRun(
+            job,
+            engine=self._engine,
+            store=self.store,
+            objects=self._objects,
+            logs=self._logs,
+            folder=self._home.jobs / job.name,
+            region=self._region,
+            stop_grace_seconds=self._grace,
+            ticket=self._slots.ticket(runs=host is not None),
+            record=record,
+            host=host,
+            release_reserve=self._home.release_reserve,
+        )
+        if job.status == STOPPING and not run.was_out_of_time:
+            run.stop()
+        thread = threading.Thread(target=self._run, args=(job.name, run), name=f"job-{job.name}")
+        self._runs[job.name] = (run, thread)
+        thread.start()
 
     def create(self, request: Mapping[str, Any]) -> TrainingJob:
         """Starts a job; the request has passed the API model's own rules.
@@ -96,19 +157,7 @@ class TrainingJobs:
                 request=request,
                 message="Starting the training job",
             )
-            run = TrainingJobRun(
-                job,
-                engine=self._engine,
-                store=self.store,
-                objects=self._objects,
-                logs=self._logs,
-                folder=self._home.jobs / name,
-                region=self._region,
-                stop_grace_seconds=self._grace,
-            )
-            thread = threading.Thread(target=self._run, args=(name, run), name=f"job-{name}")
-            self._runs[name] = (run, thread)
-            thread.start()
+            self._start(job, self._record(name))
         return job
 
     def stop(self, name: str) -> None:
@@ -138,7 +187,11 @@ class TrainingJobs:
     def _run(self, name: str, run: TrainingJobRun) -> None:
         try:
             run()
+        except Exception:
+            logger.exception("training job %s: its end could not be written", name)
         finally:
+            with contextlib.suppress(OSError):
+                self._home.fill_reserve()
             with self._lock:
                 # A job that was deleted as soon as it had ended may have a successor of its name.
                 if self._runs[name][0] is run:

@@ -4,6 +4,10 @@
 
     Starting -> Downloading -> Training -> Uploading -> Completed | Failed
     any of them -> Stopping -> (Uploading, once it trained) -> Stopped | MaxRuntimeExceeded
+    a failure of ours -> Restarting -> Starting, as often as the RetryStrategy says
+
+A job whose service died goes on in the next one: where its program runs or has ended, from there, else
+from the start.
 
 Status messages are AWS's own (API reference, SecondaryStatusTransition; job logs).
 """
@@ -11,23 +15,27 @@ Status messages are AWS's own (API reference, SecondaryStatusTransition; job log
 import contextlib
 import itertools
 import logging
+import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from drydock.contract import FAILURE_REASON_MAX_CHARACTERS
-from local_mode.engines.base import Engine, Host, HostError, HostExit
+from local_mode.engines.base import DISK_FULL, Engine, Host, HostError, HostExit
 from local_mode.engines.folders import remove_tree
-from local_mode.errors import ServiceError, ValidationException
+from local_mode.errors import ServiceError, ValidationException, disk_is_full
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
-from local_mode.store import COMPLETED, FAILED, STOPPED, TrainingJob, TrainingJobStore
+from local_mode.store import COMPLETED, STOPPED, TrainingJob, TrainingJobStore
 from local_mode.training_jobs import channels, debugger, tree
 from local_mode.training_jobs.log import HostLog
 from local_mode.training_jobs.outputs import MODEL_ARCHIVE, OUTPUT_ARCHIVE, Destination, write_tar_gz
+from local_mode.training_jobs.record import Ending, RunRecord
+from local_mode.training_jobs.slots import Ticket
 
 HOST = "algo-1"
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # StoppingCondition's default
@@ -35,28 +43,19 @@ DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # StoppingCondition's default
 _OUTPUT_GRACE_SECONDS = 30
 _TEXT_LIMIT_BYTES = 64 * 1024  # of the failure file
 
+# How long a program that has ended without a service may take to show it.
+_TAKE_OVER_SECONDS = 1.0
+_FULL_DISK_BYTES = 1 << 20  # free, where a program has failed
+_FULL_DISK_SECONDS = 0.5  # between two looks for space
+
+RESTARTING = "Restarting"
+LOST_REASON = (
+    "InternalServerError: the local SageMaker ended without a word while the job ran, "
+    "and its program is gone or was run by another engine"
+)
 STOPPING_MESSAGE = "Stopping the training job"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """How a job ends; by default as a failure of ours."""
-
-    status: str
-    secondary_status: str
-    message: str
-    failure_reason: str | None = None
-
-    @classmethod
-    def failed(cls, reason: str) -> "Ending":
-        return cls(
-            status=FAILED,
-            secondary_status="Failed",
-            message="Training job failed",
-            failure_reason=reason[:FAILURE_REASON_MAX_CHARACTERS],
-        )
 
 
 _COMPLETED = Ending(status=COMPLETED, secondary_status="Completed", message="Training job completed")
@@ -66,6 +65,10 @@ _MAX_RUNTIME = Ending(
     secondary_status="MaxRuntimeExceeded",
     message="Training job runtime exceeded MaxRuntimeInSeconds provided",
 )
+
+
+def _failed(reason: str) -> Ending:
+    return Ending.failed(reason[:FAILURE_REASON_MAX_CHARACTERS])
 
 
 class _EndedEarlyError(Exception):
@@ -90,8 +93,20 @@ class TrainingJobRun:
         folder: Path,
         region: str,
         stop_grace_seconds: float,
+        ticket: Ticket,
+        record: RunRecord,
+        host: Host | None = None,
+        release_reserve: Callable[[], None],
     ) -> None:
+        """`host`: the one that an earlier service left; `record`: what it wrote."""
         self._job = job
+        self._ticket = ticket
+        self._record = record
+        self._found = host
+        self._release_reserve = release_reserve
+        self._closing = threading.Event()  # the service goes, whatever becomes of this job
+        self._retry_limit: int = job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+        self._retries = sum(transition.status == RESTARTING for transition in job.transitions)
         self._engine = engine
         self._store = store
         self._objects = objects
@@ -109,43 +124,121 @@ class TrainingJobRun:
             logs=logs,
             store=store,
             definitions=job.request["AlgorithmSpecification"].get("MetricDefinitions", ()),
+            save=record.save_progress,
+            stream=record.progress.stream if record.progress is not None else None,
         )
 
     def stop(self, *, grace_seconds: float | None = None) -> None:
         """Ends the job early: SIGTERM, then after the grace SIGKILL, then the upload."""
         if grace_seconds is not None:
             self._grace = min(self._grace, grace_seconds)
+            self._closing.set()
         self._stop.set()
         self._wake.set()
+        self._ticket.slots.look_again()
+
+    @property
+    def was_out_of_time(self) -> bool:
+        """Whether a job that was Stopping in an earlier service was so by MaxRuntimeInSeconds."""
+        self._set_deadline(self._job.started)
+        stopping = next(each for each in self._job.transitions if each.status == "Stopping")
+        age = (datetime.now(tz=UTC) - stopping.started).total_seconds()
+        return time.monotonic() - age >= self._deadline
 
     def __call__(self) -> None:
         """The whole run; the job has ended when it returns, and nothing of it is left but its results."""
         try:
-            with contextlib.ExitStack() as cleanup:
-                cleanup.callback(self._clean, lambda: remove_tree(self._folder))
-                self._folder.mkdir(parents=True, exist_ok=True)
-                ending = self._train(cleanup)
-        except _EndedEarlyError as early:
-            ending = early.ending
-        except (channels.DataError, HostError) as error:
-            ending = Ending.failed(str(error))
+            self._set_deadline(self._job.started)
+            ending = self._record.ending or self._outcome()
+            if ending.failure_reason is not None:
+                self._note(ending.failure_reason)
+            self._end(ending)
+        finally:
+            self._ticket.leave()
+
+    def _outcome(self) -> Ending:
+        try:
+            return self._attempts()
         except Exception as error:
             logger.exception("training job %s", self._job.name)
-            ending = Ending.failed(f"InternalServerError: {type(error).__name__}: {error}")
-        if ending.failure_reason is not None:
-            self._log.note(ending.failure_reason)
-        self._store.end(
-            self._job.name,
-            status=ending.status,
-            secondary_status=ending.secondary_status,
-            message=ending.message,
-            failure_reason=ending.failure_reason,
-        )
+            return self._failed_by(error)
+
+    def _attempts(self) -> Ending:
+        ending = None
+        if self._found is None and self._record.progress is not None:
+            ending = _failed(LOST_REASON)
+        while ending is None or self._may_retry(ending):
+            if ending is not None:
+                self._restart(ending)
+            self._ticket.wait(gives_up=self._stop.is_set, say=self._say_place)
+            ending = self._attempt()
+        return ending
+
+    def _restart(self, ending: Ending) -> None:
+        self._retries += 1
+        attempt = f"attempt {self._retries} of {self._retry_limit}"
+        self._note(f"{ending.failure_reason}: the job is run again, {attempt}")
+        self._store.enter(self._job.name, RESTARTING, f"Restarting the training job, {attempt}")
+
+    def _attempt(self) -> Ending:
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(self._clean, lambda: remove_tree(self._folder))
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                ending = self._train(cleanup)
+            except _EndedEarlyError as early:
+                ending = early.ending
+            except (channels.DataError, HostError) as error:
+                ending = _failed(str(error))
+            except Exception as error:
+                logger.exception("training job %s", self._job.name)
+                ending = self._failed_by(error)
+            if not self._may_retry(ending):
+                # Before the host goes: a later service could not tell how it had ended.
+                with contextlib.suppress(OSError):  # a full disk; the ending has more to say than this
+                    self._record.save_ending(ending)
+        return ending
+
+    def _may_retry(self, ending: Ending) -> bool:
+        ours = (ending.failure_reason or "").startswith("InternalServerError")
+        return ours and self._retries < self._retry_limit and self._reason_to_stop() is None
+
+    def _failed_by(self, error: Exception) -> Ending:
+        if disk_is_full(error):
+            return _failed(f"{DISK_FULL}: {error}; free some space (python -m local_mode gc --older-than 7d)")
+        return _failed(f"InternalServerError: {type(error).__name__}: {error}")
+
+    def _end(self, ending: Ending) -> None:
+        """Writes the end down, on a full disk as soon as there is space for it."""
+        while True:
+            try:
+                self._store.end(
+                    self._job.name,
+                    status=ending.status,
+                    secondary_status=ending.secondary_status,
+                    message=ending.message,
+                    failure_reason=ending.failure_reason,
+                )
+            except sqlite3.OperationalError as error:
+                if not disk_is_full(error):
+                    raise
+                logger.warning("no space to write the end of the training job %s", self._job.name)
+                self._release_reserve()
+                if self._closing.wait(_FULL_DISK_SECONDS):
+                    return  # the next service writes it
+            else:
+                self._record.remove()
+                return
 
     def _train(self, cleanup: contextlib.ExitStack) -> Ending:
         name, request = self._job.name, self._job.request
+        if self._found is not None:
+            host, self._found = self._found, None
+            cleanup.callback(self._clean, host.remove)
+            return self._go_on(host)
         declared = channels.channels_of(request)
         self._check()
+        self._record.begin(engine=self._engine.name)
         self._store.enter(name, "Starting", "Preparing the instances for training")
         spec = tree.host_spec(self._job, channels.folders(declared), host=HOST, region=self._region)
         host = self._engine.create(spec, self._check)
@@ -153,22 +246,38 @@ class TrainingJobRun:
         for note in host.notes:
             self._log.note(note)
 
-        condition = request.get("StoppingCondition", {})
-        self._deadline = time.monotonic() + condition.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
-        self._store.start(name)
+        if self._deadline == float("inf"):  # one for all attempts
+            self._store.start(name)
+            self._set_deadline(datetime.now(tz=UTC))
         self._enter("Downloading", "Downloading input data")
         config = tree.config_files(self._job, declared, host=HOST)
         host.fill(itertools.chain(config, channels.files(declared, self._objects)), self._check)
         self._check()
         self._enter("Training", "Training image download completed. Training in progress.")
-        exit_, early = self._run(host)
+        self._log.begin()
+        self._exit = self._fault = None
+        host.start()
+        self._log.keep_place()  # by this a later service knows that the program has been started
+        exit_, early = self._follow(host)
         return self._upload(host, exit_, early)
 
-    def _run(self, host: Host) -> tuple[HostExit, Ending | None]:
-        """Starts the program and sees it to its end; the second value tells who ended it early."""
-        host.start()
-        relay = self._thread(lambda: self._log.relay(host.output()))
+    def _go_on(self, host: Host) -> Ending:
+        """The same from where an earlier service was."""
+        if self._record.progress is not None:
+            self._log.resume(self._record.progress)
+        self._log.note("taken over by a new service: the one that started this job ended without a word")
+        for note in host.notes:
+            self._log.note(note)
+        exit_, early = self._follow(host)
+        return self._upload(host, exit_, early)
+
+    def _follow(self, host: Host) -> tuple[HostExit, Ending | None]:
+        """Sees the program to its end; the second value tells who ended it early."""
+        relay = self._thread(lambda: self._log.relay(host.output(self._log.read)))
         waiter = self._thread(lambda: self._await_exit(host))
+        if self._job.started is not None:
+            # It may have ended while no service was there: then that is how it ended.
+            waiter.join(_TAKE_OVER_SECONDS)
         early: Ending | None = None
         kill_at = float("inf")
         while self._exit is None and self._fault is None:
@@ -200,7 +309,7 @@ class TrainingJobRun:
 
     def _upload(self, host: Host, exit_: HostExit, early: Ending | None) -> Ending:
         # Read first: an upload may fail, and the program's own words say more.
-        failed = None if early or exit_.code == 0 else Ending.failed(self._failure_reason(host, exit_))
+        failed = None if early or exit_.code == 0 else _failed(self._failure_reason(host, exit_))
         self._store.enter(self._job.name, "Uploading", "Uploading generated training model")
         destination = Destination.from_uri(self._job.request["OutputDataConfig"]["S3OutputPath"])
         for folder, file_name in ((tree.MODEL, MODEL_ARCHIVE), (tree.OUTPUT_DATA, OUTPUT_ARCHIVE)):
@@ -213,7 +322,7 @@ class TrainingJobRun:
                 if count:
                     destination.upload(packed, uri, self._objects)
             except (OSError, ServiceError) as error:
-                return failed or Ending.failed(f"ClientError: Artifact upload failed: {uri}: {error}")
+                return failed or _failed(f"ClientError: Artifact upload failed: {uri}: {error}")
             finally:
                 packed.unlink(missing_ok=True)
             if folder == tree.MODEL and not count:
@@ -224,7 +333,7 @@ class TrainingJobRun:
             ):
                 self._log.note(note)
         except (OSError, ServiceError) as error:
-            return failed or Ending.failed(f"ClientError: Artifact upload failed: {error}")
+            return failed or _failed(f"ClientError: Artifact upload failed: {error}")
         if failed or early:
             return failed or early or _COMPLETED
         return _STOPPED if self._stop.is_set() else _COMPLETED
@@ -233,6 +342,8 @@ class TrainingJobRun:
         """`AlgorithmError: TEXT, exit code: N`, TEXT shortened so that the whole has its place."""
         content = host.read(tree.FAILURE_FILE, _TEXT_LIMIT_BYTES)
         text = (content or b"").decode(errors="replace").strip() or self._what_ended_it(exit_)
+        if shutil.disk_usage(self._folder).free < _FULL_DISK_BYTES:
+            text = f"this machine's disk is full ({self._folder}); {text}"
         prefix, suffix = "AlgorithmError: ", f", exit code: {exit_.code}"
         return f"{prefix}{text[: FAILURE_REASON_MAX_CHARACTERS - len(prefix) - len(suffix)]}{suffix}"
 
@@ -262,6 +373,27 @@ class TrainingJobRun:
         thread.start()
         return thread
 
+    def _set_deadline(self, started: datetime | None) -> None:
+        """MaxRuntimeInSeconds counts from TrainingStartTime, over all attempts and services."""
+        if started is not None:
+            limit = self._job.request.get("StoppingCondition", {}).get(
+                "MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS
+            )
+            self._deadline = time.monotonic() + limit - (datetime.now(tz=UTC) - started).total_seconds()
+
+    def _say_place(self, before: int) -> None:
+        limit = self._ticket.slots.limit
+        self._store.enter(
+            self._job.name,
+            "Starting",
+            f"Waiting for one of {limit} running jobs to end (--max-jobs), {before} waiting before this one",
+        )
+
+    def _note(self, text: str) -> None:
+        """A remark that is worth less than what it is about: a full disk swallows it."""
+        with contextlib.suppress(OSError):
+            self._log.note(text)
+
     def _reason_to_stop(self) -> Ending | None:
         if self._stop.is_set():
             return _STOPPED
@@ -289,4 +421,4 @@ class TrainingJobRun:
             remove()
         except (HostError, OSError) as error:
             logger.exception("training job %s left something behind", self._job.name)
-            self._log.note(f"something was left behind on this machine: {error}")
+            self._note(f"something was left behind on this machine: {error}")
