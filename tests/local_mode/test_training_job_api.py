@@ -318,10 +318,26 @@ def test_a_list_is_paged_by_boto3(service: LocalSageMaker, ended: dict[str, Any]
     assert "ended" not in [job["TrainingJobName"] for job in after]
 
 
+def test_boto3_searches(service: LocalSageMaker, ended: dict[str, Any]) -> None:
+    """By the wire an expression within an expression is read, and another resource is refused by name."""
+    client = service.client("sagemaker")
+    by_name = {"Filters": [{"Name": "TrainingJobArn", "Value": ended["TrainingJobArn"]}]}
+    reply = client.search(Resource="TrainingJob", SearchExpression={"SubExpressions": [by_name]})
+    ((result),) = reply["Results"]
+    record = result["TrainingJob"]
+    assert record["Tags"] == client.list_tags(ResourceArn=ended["TrainingJobArn"])["Tags"]
+    assert record["SecondaryStatusTransitions"] == ended["SecondaryStatusTransitions"]
+    code, message = refusal(client.search, Resource="Endpoint")
+    assert (code, "does not emulate Resource 'Endpoint' of Search" in message) == (
+        "ValidationException",
+        True,
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "request_", "operation"),
     [
-        ("search", {"Resource": "TrainingJob"}, "Search"),
+        ("list_models", {}, "ListModels"),
         ("update_training_job", {"TrainingJobName": "ended"}, "UpdateTrainingJob"),
     ],
 )

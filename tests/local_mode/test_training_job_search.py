@@ -1,6 +1,6 @@
 """Search over training jobs: every operator on every type of property."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -211,13 +211,3 @@ def test_what_means_nothing_is_refused(three_jobs: Service, more: dict[str, Any]
     with pytest.raises(ValidationException) as caught:
         search(three_jobs, **more)
     assert words in str(caught.value)
-
-
-def test_boto3_searches(aws: Callable[[str], Any]) -> None:
-    """By the wire an expression within an expression is read, and another resource is refused by name."""
-    client = aws("sagemaker")
-    inner = {"Filters": [{"Name": "TrainingJobName", "Operator": "Exists"}]}
-    reply = client.search(Resource="TrainingJob", SearchExpression={"SubExpressions": [inner]})
-    assert reply["Results"] == []
-    with pytest.raises(client.exceptions.ClientError, match="does not emulate Resource 'Endpoint' of Search"):
-        client.search(Resource="Endpoint")
