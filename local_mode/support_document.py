@@ -37,7 +37,8 @@ refused too. An operation that is refused gets an error that names the operation
 - [SageMaker](#sagemaker): {len(SAGEMAKER.operations)} of {len(model.operation_names)} operations
 - [S3](#s3): {len(s3.OPERATIONS)} operations
 - [CloudWatch Logs](#cloudwatch-logs): {len(LOGS.operations)} operations
-- {moto}: answered by [moto](https://docs.getmoto.org/en/latest/docs/services/), in memory
+- {moto}: answered by [moto](https://docs.getmoto.org/en/latest/docs/services/), in memory;
+  the metrics of jobs, in CloudWatch's namespace `/aws/sagemaker/TrainingJobs`, come from the jobs' database
 - Every other service: refused
 
 ## Where a job here is not quite a job on AWS
