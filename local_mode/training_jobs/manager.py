@@ -168,6 +168,18 @@ class TrainingJobs:
         if running is not None:
             running[0].stop()
 
+    def delete(self, name: str) -> None:
+        """Forgets a job that has ended; its name may be used again at once.
+
+        Raises ValidationException for an unknown job, ServiceError ResourceInUse for one that has not ended.
+        """
+        ended = self.store.get(name).status not in RUNNING
+        with self._lock:
+            running = self._runs.get(name)
+        if ended and running is not None:
+            running[1].join()  # it puts its things away
+        self.store.delete(name)
+
     def close(self) -> None:
         """Stops the running jobs, waits for their ends and closes the store."""
         with self._lock:
@@ -193,9 +205,7 @@ class TrainingJobs:
             with contextlib.suppress(OSError):
                 self._home.fill_reserve()
             with self._lock:
-                # A job that was deleted as soon as it had ended may have a successor of its name.
-                if self._runs[name][0] is run:
-                    del self._runs[name]
+                del self._runs[name]
 
 
 def _stop_grace(environment: Mapping[str, str]) -> float:

@@ -44,7 +44,7 @@ def stop_training_job(service: "Service", request: dict[str, Any]) -> dict[str, 
 
 
 def delete_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
-    service.jobs.store.delete(request["TrainingJobName"])
+    service.jobs.delete(request["TrainingJobName"])
     return {}
 
 
