@@ -17,14 +17,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import docker
 import docker.errors
 import docker.types
 import requests.exceptions
+from docker import utils as docker_utils
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-import docker
-from docker import utils as docker_utils
 from drydock.contract import DEFAULT_BASE_DIR
 from local_mode.engines.base import (
     ENDPOINT_VARIABLE,
