@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO
 
-from local_mode.engines.base import CHUNK_BYTES, InputFile, read_chunks
+from local_mode.engines.base import InputFile, read_chunks
+
+# At a time: tarfile moves what is left of it at each header, its default makes large files slow.
+_READ_BYTES = 64 << 10
 
 Entry = tuple[tarfile.TarInfo, IO[bytes] | None]
 
@@ -52,7 +55,7 @@ def tar_stream(
 
 def read_tar_stream(chunks: Iterable[bytes]) -> Iterator[Entry]:
     """The members of an archive that comes in pieces; each must be read before the next."""
-    with tarfile.open(fileobj=StreamReader(chunks), mode="r|", bufsize=CHUNK_BYTES) as archive:
+    with tarfile.open(fileobj=StreamReader(chunks), mode="r|", bufsize=_READ_BYTES) as archive:
         while (info := archive.next()) is not None:
             yield info, archive.extractfile(info) if info.isreg() else None
             # Kept for going back, which a stream cannot do: 100,000 of them take 100 MB.
