@@ -1,5 +1,6 @@
 """Where requests go: AWS, or the local SageMaker, by the same boto3 clients."""
 
+import os
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def local_clients(endpoint: str) -> Clients:
 
 def aws_clients() -> Clients:
     """Clients of AWS, by the user's own configuration (`AWS_PROFILE`, ...). Raises `JobError`."""
-    session = boto3.Session()
+    # boto3 reads AWS_DEFAULT_REGION alone, AWS's other clients AWS_REGION.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     # Following a job asks again and again: throttling is waited out, by AWS's own adaptive rules.
     config = botocore.config.Config(retries={"mode": "adaptive", "total_max_attempts": 8})
     try:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from local_mode import iam
 from local_mode.errors import ServiceError
 from local_mode.http import Request, Response
 from local_mode.store import MetricMinute
@@ -34,6 +35,9 @@ def answer(request: Request, *, account: str, minutes: Minutes) -> Response:
         raise ServiceError("RequestEntityTooLarge", f"The request has over {_MAX_REQUEST} bytes", status=413)
     if request.path.startswith(("/moto-api", "/latest/")):
         raise ServiceError("AccessDenied", f"{request.path} is not served", status=403)
+    simulated = iam.simulate(body, request.id)
+    if simulated is not None:
+        return Response(status=200, headers={"Content-Type": "text/xml"}, body=simulated)
     with _import_lock:
         application = _application(account, minutes)
     started: list[tuple[str, list[tuple[str, str]]]] = []
@@ -42,7 +46,12 @@ def answer(request: Request, *, account: str, minutes: Minutes) -> Response:
         started.append((status, headers))
         return None
 
-    chunks = application(_environ(request, body), start_response)
+    try:
+        chunks = application(_environ(request, body), start_response)
+    except NotImplementedError as error:
+        raise ServiceError(
+            "NotImplemented", f"The local SageMaker does not emulate this: {error}", status=501
+        ) from None
     try:
         data = b"".join(chunks)
     finally:

@@ -6,6 +6,7 @@ DRYDOCK_REQUIRE_CLIENTS=1 and DRYDOCK_REQUIRE_DOCKER=1, as in CI, they fail.
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,8 @@ def internet() -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def client(service: LocalSageMaker, internet: Proxy, tmp_path: Path) -> Iterator[Callable[[str], Client]]:
-    """`client("boto3")`: that client's environment, led to the service as docs/local-sagemaker.md says."""
+def client_alone(internet: Proxy, tmp_path: Path) -> Iterator[Callable[[str], Client]]:
+    """`client_alone("boto3")`: that client's environment, with nothing of AWS to talk to."""
 
     def get(name: str) -> Client:
         try:
@@ -71,8 +72,6 @@ def client(service: LocalSageMaker, internet: Proxy, tmp_path: Path) -> Iterator
             programs=programs,
             home=home,
             variables={
-                "AWS_ENDPOINT_URL": service.endpoint,
-                "AWS_REGION": "us-east-1",
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "local",
                 "AWS_SECRET_ACCESS_KEY": "local",
@@ -85,3 +84,14 @@ def client(service: LocalSageMaker, internet: Proxy, tmp_path: Path) -> Iterator
     internet.asked.clear()
     yield get
     assert internet.asked == [], "a client went to AWS itself"
+
+
+@pytest.fixture
+def client(service: LocalSageMaker, client_alone: Callable[[str], Client]) -> Callable[[str], Client]:
+    """`client("boto3")`: that client's environment, led to the service as docs/local-sagemaker.md says."""
+
+    def get(name: str) -> Client:
+        alone = client_alone(name)
+        return replace(alone, variables={**alone.variables, "AWS_ENDPOINT_URL": service.endpoint})
+
+    return get

@@ -17,7 +17,7 @@ BUCKET = "clients"
 IMAGE = "drydock-train:latest"
 ROLE = "arn:aws:iam::000000000000:role/clients"
 # Small enough for seconds.
-QUICK = {"epochs": "1", "image-size": "32", "batch-size": "8", "warmup-epochs": "0"}
+QUICK = {"arch": "small_cnn", "epochs": "1", "image-size": "32", "batch-size": "8", "warmup-epochs": "0"}
 _PROGRAM_SECONDS = 200
 _FOREIGN = ("AWS_", "DRYDOCK_", "SAGEMAKER_", "SM_", "PYTHON", "VIRTUAL_ENV", "http_proxy", "https_proxy")
 
@@ -30,12 +30,12 @@ class Client:
     home: Path  # HOME: no configuration of the user's own
     variables: Mapping[str, str]
 
-    def run(self, *command: str | Path, **variables: str) -> str:
-        """A program of the environment to its end, which must be a good one; its stdout."""
+    def run(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A program of the environment to its end, which must be a good one."""
         done = self.attempt(*command, **variables)
         said = f"{done.stdout}\n{done.stderr}"
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{said}"
-        return done.stdout
+        return done
 
     def attempt(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """The same, whatever its end."""
@@ -53,10 +53,13 @@ class Client:
         )
 
     def script(self, name: str, **given: Any) -> dict[str, Any]:
-        """Runs programs/NAME.py with `given` as JSON; returns the JSON that its last line holds."""
-        output = self.run("python", PROGRAMS / f"{name}.py", json.dumps(given))
-        result: dict[str, Any] = json.loads(output.splitlines()[-1])
-        return result | {"output": output}
+        """Runs programs/NAME.py with `given` as JSON.
+
+        Returns the JSON that its last line holds, and as `output` all that it printed, to stdout first.
+        """
+        done = self.run("python", PROGRAMS / f"{name}.py", json.dumps(given))
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return result | {"output": done.stdout + done.stderr}
 
 
 @dataclass(kw_only=True)
