@@ -47,8 +47,11 @@ class Home:
 
     @classmethod
     def from_environment(cls, option: str | None, environment: Mapping[str, str] = os.environ) -> "Home":
-        """The home that `--home` names, else DRYDOCK_HOME, else `.drydock` below the current folder."""
-        return cls(Path(option or environment.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute())
+        """The home that `--home` names, else DRYDOCK_HOME, else `.drydock` below the current folder.
+
+        Links are followed: what a service leaves is marked with its home, and found again by that mark.
+        """
+        return cls(Path(option or environment.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
 
     @property
     def database(self) -> Path:

@@ -109,7 +109,7 @@ def _copy(content: IO[bytes], archive: GzipWriter, info: tarfile.TarInfo) -> Non
     while left:
         piece = content.read(min(left, BLOCK_BYTES))
         if not piece:
-            raise OSError(f"{info.name} ended {left} bytes before its size")
+            raise OSError(_printable(f"{info.name} ended {left} bytes before its size"))
         archive.write(piece)
         left -= len(piece)
     archive.write(bytes(-info.size % tarfile.BLOCKSIZE))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from local_mode.home import Home
 from tests.engines.harness import BUCKET, REPOSITORY, STOP_GRACE_SECONDS, LocalSageMaker
 
 pytestmark = pytest.mark.slow
@@ -84,7 +85,7 @@ class Person:
                 assert process.stdout is not None
                 ready = process.stdout.readline().split()
                 assert ready[:1] == ["ready"], ready
-                home = self.folder / options[-1] if options else self.folder / ".drydock"
+                home = (self.folder / (options[-1] if options else ".drydock")).resolve()
                 service = LocalSageMaker(engine=engine, home=home, endpoint=ready[1], process=process)
                 service.client("s3").create_bucket(Bucket=BUCKET)
                 yield service
@@ -213,3 +214,10 @@ def test_a_user_runs_and_deletes_all(engine: str, person: Person, data: Path, la
     person.run(DELETE)
     assert list(person.folder.iterdir()) == []
     shutil.rmtree(elsewhere)
+
+
+def test_a_link_is_the_home_it_leads_to(tmp_path: Path) -> None:
+    """A home has one name however it is given: a later service finds what an earlier one left."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert Home.from_environment(str(tmp_path / "link")) == Home((tmp_path / "real").resolve())
