@@ -122,6 +122,14 @@ class Home:
         """The lock, to enter; `wait` is how many seconds to try."""
         return HomeLock(self, wait)
 
+    def identity(self) -> tuple[int, int] | None:
+        """What tells this home from another one at its place; None where there is none."""
+        try:
+            status = self.lock_file.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
     def running_service(self) -> dict[str, Any] | None:
         """What the running service wrote about itself; None where none holds the home."""
         try:

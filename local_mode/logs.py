@@ -69,11 +69,9 @@ class LogStream:
         """Bytes on the disk."""
         return self._path.stat().st_size
 
-    def remove(self) -> int:
-        """Deletes the file; returns its bytes."""
-        size = self.size
+    def remove(self) -> None:
+        """Deletes the file."""
         self._path.unlink()
-        return size
 
     def append(self, events: Sequence[LogEvent]) -> None:
         now = _now()
@@ -162,11 +160,20 @@ class LogStore:
         if found is not None:
             found.truncate(count)
 
-    def delete(self, group: str, prefix: str) -> int:
-        """Removes the streams whose name begins with `prefix`; returns their bytes."""
+    def size(self, group: str, prefix: str) -> int:
+        """The bytes on the disk of the streams whose name begins with `prefix`."""
         with self._lock:
-            names = [name for of, name in self._streams if of == group and name.startswith(prefix)]
-            return sum(self._streams.pop((group, name)).remove() for name in names)
+            found = [
+                self._streams[key] for key in self._streams if key[0] == group and key[1].startswith(prefix)
+            ]
+        return sum(stream.size for stream in found)
+
+    def delete(self, group: str, prefix: str) -> None:
+        """Removes the streams whose name begins with `prefix`."""
+        with self._lock:
+            keys = [key for key in self._streams if key[0] == group and key[1].startswith(prefix)]
+            for key in keys:
+                self._streams.pop(key).remove()
 
     def groups(self) -> list[str]:
         with self._lock:

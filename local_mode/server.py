@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from jobs.validation import RequestError, validate
 from jobs.validation import service_model as sagemaker_model
 from local_mode import logs_api, moto_services, protocol, support
+from local_mode.collect import Freed, Limits
 from local_mode.errors import ServiceError, disk_is_full
 from local_mode.http import ClientGoneError, Listener, Request, Response
 from local_mode.protocol import JsonApi
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 HEALTH_PATH = "/_drydock/health"
 COLLECT_PATH = "/_drydock/gc"
 # A page in a browser cannot send this header to another origin without being allowed to.
+_MAX_LIMITS_BYTES = 4096
 OWN_HEADER = "X-Drydock"
 
 
@@ -92,7 +94,7 @@ class Server:
         self._service: Service | None = None
         self._serving = threading.Event()
         self._lock = threading.Lock()
-        self._collect: Callable[[], dict[str, Any]] | None = None
+        self._collect: Callable[[Limits], Freed] | None = None
         # It queues connections from here on, and answers them from `serve` on.
         self._listener = Listener(address, port, self._answer, logger.info)
         self._others: dict[tuple[str, int], Listener] = {}
@@ -101,7 +103,7 @@ class Server:
     def port(self) -> int:
         return self._listener.port
 
-    def serve(self, service: "Service", collect: Callable[[], dict[str, Any]]) -> None:
+    def serve(self, service: "Service", collect: Callable[[Limits], Freed]) -> None:
         """Starts answering, in threads; `collect` is what `gc` runs."""
         self._service, self._collect = service, collect
         self._serving.set()
@@ -225,8 +227,16 @@ class Server:
         if (request.method, request.path) == ("GET", HEALTH_PATH):
             return _json(self._service.health())
         if (request.method, request.path) == ("POST", COLLECT_PATH) and OWN_HEADER in request.headers:
-            return _json(self._collect())
+            return _json(self._collect(_limits(request)).document())
         raise ServiceError("NotFound", f"There is no {request.method} {request.path}", status=404)
+
+
+def _limits(request: Request) -> Limits:
+    body = request.read_whole(limit=_MAX_LIMITS_BYTES)
+    try:
+        return Limits.from_document(json.loads(body or b"{}"))
+    except (ValueError, TypeError) as error:
+        raise ServiceError("BadRequest", f"These are no limits of gc: {error}") from None
 
 
 def _check_origin(request: Request) -> None:

@@ -1,24 +1,21 @@
 """Service: what every operation works on, and the life of one service from its start to its end."""
 
-import contextlib
 import logging
 import os
-import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from drydock import __version__
+from local_mode.collect import Collector, Freed, Limits
 from local_mode.engines.base import Listeners
 from local_mode.home import Home
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
 from local_mode.server import Server
-from local_mode.store import RUNNING
 from local_mode.training_jobs.manager import TrainingJobs
 
 ADDRESS = "127.0.0.1"
@@ -55,10 +52,10 @@ class Service:
             "training_jobs": dict(Counter(job.status for job in self.jobs.store.all())),
         }
 
-    def collect(self) -> dict[str, Any]:
+    def collect(self, limits: Limits) -> Freed:
         """Removes what nobody needs any more: `gc`."""
-        return collect_working_files(
-            self.home, lambda: {job.name for job in self.jobs.store.all(statuses=RUNNING)}
+        return Collector(self.home, objects=self.objects, logs=self.logs, store=self.jobs.store).collect(
+            limits
         )
 
 
@@ -89,6 +86,7 @@ def running(home: Home, *, port: int, engine: str, max_jobs: int = DEFAULT_MAX_J
     home.create()
     with ExitStack() as stack:
         stack.enter_context(home.lock(wait=_LOCK_SECONDS))
+        home.fill_reserve()
         server = _listen(port)
         stack.callback(server.close)
         endpoint = f"http://{ADDRESS}:{server.port}"
@@ -129,32 +127,3 @@ def _listen(port: int) -> Server:
             f"cannot listen on {ADDRESS}:{port}: {error.strerror}; give another port with --port, "
             "or 0 for any that is free"
         ) from error
-
-
-def collect_working_files(home: Home, running: Callable[[], set[str]]) -> dict[str, Any]:
-    """Removes the working files of jobs that have ended; returns how many, and their bytes.
-
-    `running` names the jobs that have not; it is asked after the folders are listed, since a job is in
-    the store before it has a folder.
-    """
-    folders = list(home.jobs.iterdir())
-    kept = running()
-    count = freed = 0
-    for folder in folders:
-        if folder.name in kept:
-            continue
-        with contextlib.suppress(FileNotFoundError):  # its job's own tidying may be under way
-            freed += _size(folder)
-            count += 1
-            if folder.is_dir() and not folder.is_symlink():
-                shutil.rmtree(folder)
-            else:
-                folder.unlink()
-    return {"job_folders": count, "bytes": freed}
-
-
-def _size(path: Path) -> int:
-    """Bytes of the files below a path; links are not followed."""
-    if path.is_symlink() or not path.is_dir():
-        return path.lstat().st_size
-    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())

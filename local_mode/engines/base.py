@@ -9,7 +9,7 @@ last one, so `remove` works after any of them. A host whose program was started 
 import io
 import os
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Protocol
@@ -81,7 +81,7 @@ class Host(Protocol):
     def start(self) -> None:
         """Starts the program."""
 
-    def output(self, skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+    def output(self, skip: Mapping[int, int]) -> Generator[tuple[int, bytes]]:
         """What comes from STDOUT and STDERR, to the end of both; iterate it in a thread of its own.
 
         Apart, because each may hand over half a line. `skip` is how many bytes of each were read before.

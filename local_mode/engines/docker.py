@@ -13,9 +13,9 @@ import struct
 import tarfile
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import docker
 import docker.errors
@@ -42,6 +42,9 @@ from local_mode.engines.base import (
 from local_mode.engines.images import local_names, repository_name
 from local_mode.engines.tars import read_tar_stream, tar_stream, without_top
 from local_mode.errors import ValidationException
+
+if TYPE_CHECKING:
+    from docker.types import CancellableStream
 
 HOME_LABEL, JOB_LABEL = "drydock.home", "drydock.job"
 UNIX_SCHEME, DEFAULT_HOST = "unix://", "unix:///var/run/docker.sock"
@@ -264,7 +267,7 @@ class DockerHost:
         self._container = container
         self._spec = spec
         self._cleanup = cleanup
-        self._attached: Iterator[tuple[bytes | None, bytes | None]] | None = None
+        self._attached: CancellableStream[tuple[bytes | None, bytes | None]] | None = None
 
     def fill(self, files: Iterable[InputFile], check: Callable[[], None]) -> None:
         """Streams one archive into the volume; no file is held in memory."""
@@ -282,15 +285,21 @@ class DockerHost:
             )
             self._container.start()
 
-    def output(self, skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+    def output(self, skip: Mapping[int, int]) -> Generator[tuple[int, bytes]]:
         if self._attached is None:
             yield from skipped(self._kept_output(), skip)
             return
-        for stdout, stderr in self._attached:
-            if stdout:
-                yield STDOUT, stdout
-            if stderr:
-                yield STDERR, stderr
+        try:
+            for stdout, stderr in self._attached:
+                if stdout:
+                    yield STDOUT, stdout
+                if stderr:
+                    yield STDERR, stderr
+        except GeneratorExit:
+            # Nobody takes it any more: the daemon must not wait for that.
+            with contextlib.suppress(OSError, docker.errors.DockerException):
+                self._attached.close()
+            raise
 
     def _kept_output(self) -> Iterator[tuple[int, bytes]]:
         """What the daemon has kept from the start, and then what comes."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
@@ -187,7 +187,7 @@ class ProcessHost:
             raise HostError(f"InternalServerError: cannot start {_KEEPER[0]}: {error}") from error
         self._keeper = _OwnKeeper(process)
 
-    def output(self, skip: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+    def output(self, skip: Mapping[int, int]) -> Generator[tuple[int, bytes]]:
         yield from skipped(self._kept_output(), skip)
 
     def _kept_output(self) -> Iterator[tuple[int, bytes]]:

@@ -273,7 +273,7 @@ class TrainingJobRun:
 
     def _follow(self, host: Host) -> tuple[HostExit, Ending | None]:
         """Sees the program to its end; the second value tells who ended it early."""
-        relay = self._thread(lambda: self._log.relay(host.output(self._log.read)))
+        relay = self._thread(lambda: self._relay(host))
         waiter = self._thread(lambda: self._await_exit(host))
         if self._job.started is not None:
             # It may have ended while no service was there: then that is how it ended.
@@ -356,6 +356,11 @@ class TrainingJobRun:
         with contextlib.suppress(ValueError):  # no signal's number
             text = f"the program was ended by {signal.Signals(exit_.code - 128).name}"
         return f"{text}; its last line: {self._log.last_line}" if self._log.last_line else text
+
+    def _relay(self, host: Host) -> None:
+        # Closed when it cannot be kept: a container does not end while somebody is in its output's way.
+        with contextlib.closing(host.output(self._log.read)) as output:
+            self._log.relay(output)
 
     def _await_exit(self, host: Host) -> None:
         self._exit = host.wait()

@@ -150,7 +150,7 @@ class LocalSageMaker:
 
 
 @contextlib.contextmanager
-def local_sagemaker(engine: str, home: Path) -> Iterator[LocalSageMaker]:
+def local_sagemaker(engine: str, home: Path, *options: str) -> Iterator[LocalSageMaker]:
     """Starts a service on a free port, stops it at the end, and then wants a clean exit."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     # What must never be seen in a host: keys of the user's own.
@@ -170,6 +170,7 @@ def local_sagemaker(engine: str, home: Path) -> Iterator[LocalSageMaker]:
         engine,
         "--home",
         str(home),
+        *options,
     ]
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True
