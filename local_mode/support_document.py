@@ -52,8 +52,9 @@ refused too. An operation that is refused gets an error that names the operation
   not exist, an output bucket that does not exist and an image that cannot be had are refused at once.
 - A carriage return ends a line of the log, as a newline does. Lines that begin with `[drydock]` are the
   local SageMaker's own.
-- Links in `/opt/ml/model` and `/opt/ml/output/data` that lead out of the folder, and pipes and sockets,
-  are left out of the archives; the log names them.
+- Links in `/opt/ml/model` and `/opt/ml/output/data` that lead out of the folder, pipes, sockets and devices
+  are left out of the archives; the log names the first twenty. Every file can be read there, whatever its
+  mode was; what hardly compresses, such as weights, is stored as it is. A hole in a file is packed as zeros.
 - The files of the Debugger, the profiler and TensorBoard name paths below `/opt/ml`; with processes that is
   the folder in `SAGEMAKER_BASE_DIR`. What the program writes there is uploaded when it has ended, not while
   it runs. The platform's own system metrics, rules and reports are not made.

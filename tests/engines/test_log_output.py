@@ -1,63 +1,21 @@
 """The log of a job: complete, in order and in time, whatever a program prints and however fast."""
 
 import re
-import statistics
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.engines.harness import ENDED, LocalSageMaker, polls
 from tests.engines.images import Images, request_for
+from tests.engines.streams import pages
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
-GROUP = "/aws/sagemaker/TrainingJobs"
 NO_MODEL = "[drydock] the program left nothing in /opt/ml/model: no model.tar.gz is uploaded"
 LOSS = {"MetricDefinitions": [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]}
 MIB = 1 << 20
-
-
-def pages(service: LocalSageMaker, name: str) -> Iterator[list[dict[str, Any]]]:
-    """The pages of a job's one stream as they come, until the caller has enough."""
-    logs = service.client("logs")
-    token: dict[str, str] = {}
-    for _ in polls():
-        try:
-            found = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{name}/")
-        except logs.exceptions.ResourceNotFoundException:
-            continue
-        if found["logStreams"]:
-            break
-    stream = found["logStreams"][0]["logStreamName"]
-    for _ in polls():
-        page = logs.get_log_events(logGroupName=GROUP, logStreamName=stream, startFromHead=True, **token)
-        yield page["events"]
-        token = {"nextToken": page["nextForwardToken"]}
-
-
-TICKS = "for n in $(seq 20); do date '+now %s.%N'; sleep 0.2; done"
-
-
-def test_a_line_is_at_the_client_at_once(docker_service: LocalSageMaker, images: Images) -> None:
-    """From print to a client that follows GetLogEvents a line takes half a second at most.
-
-    The median is held to that; a machine that does other things at the same time may be late with one.
-    """
-    docker_service.create(request_for(docker_service, "ticks", images.script("ticks", TICKS)))
-    delays: list[float] = []
-    for page in pages(docker_service, "ticks"):
-        seen = time.time()
-        lines = [event["message"] for event in page]
-        delays += [seen - float(line.removeprefix("now ")) for line in lines if line.startswith("now ")]
-        if len(delays) == 20:
-            break
-    docker_service.finish("ticks")
-    assert statistics.median(delays) < 0.5, delays
-    assert max(delays) < 3, delays
 
 
 ODD = r"""#!/usr/bin/perl
