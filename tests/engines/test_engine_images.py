@@ -1,61 +1,26 @@
 """The docker engine with images that know nothing of Drydock: a `train` on PATH is all they have."""
 
 import contextlib
-import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.engines.harness import BUCKET, LocalSageMaker
+from tests.engines.images import Images, request_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
-# What the first of these that is here offers is a shell; CI has the second at least.
-BASES = ("drydock-base:bookworm", "drydock-train:latest", "debian:bookworm-slim")
 Build = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def build(docker_service: LocalSageMaker) -> Iterator[Build]:
+def build(images: Images) -> Build:
     """Builds an image whose `train` is a shell script; returns its name."""
-    import docker  # noqa: PLC0415  an optional part
-
-    client = docker.DockerClient.from_env()
-    base = next((name for name in BASES if client.images.list(name)), None)
-    assert base is not None, f"no image to build on: {', '.join(BASES)}; make base"
-    built: list[str] = []
-
-    def make(name: str, script: str, *instructions: str) -> str:
-        tag = f"drydock-test-{os.getpid()}-{name}:1"
-        lines = [f"FROM {base}", "COPY train /usr/local/bin/train", "ENTRYPOINT []", *instructions]
-        context = io.BytesIO()
-        with tarfile.open(fileobj=context, mode="w") as archive:
-            for path, content, mode in (
-                ("Dockerfile", "\n".join(lines), 0o644),
-                ("train", f"#!/bin/sh\n{script}", 0o755),
-            ):
-                info = tarfile.TarInfo(path)
-                info.size, info.mode = len(content.encode()), mode
-                archive.addfile(info, io.BytesIO(content.encode()))
-        context.seek(0)
-        client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
-        built.append(tag)
-        return tag
-
-    yield make
-    for tag in built:
-        client.images.remove(tag, force=True)
-    client.close()
-
-
-def with_image(service: LocalSageMaker, name: str, image: str, **changes: Any) -> dict[str, Any]:
-    algorithm = {"TrainingImage": image, "TrainingInputMode": "File", **changes.pop("Algorithm", {})}
-    return service.request(name, AlgorithmSpecification=algorithm, **changes)
+    return images.script
 
 
 SURVEY = """\
@@ -75,7 +40,7 @@ def test_any_image_with_train_runs(docker_service: LocalSageMaker, build: Build,
     (tmp_path / "one").write_text("a file of the user's\n")
     source = {"S3DataType": "S3Prefix", "S3Uri": f"file://{tmp_path}"}
     channel = {"ChannelName": "local", "DataSource": {"S3DataSource": source}}
-    request = with_image(
+    request = request_for(
         docker_service,
         "survey",
         build("survey", SURVEY),
@@ -114,7 +79,7 @@ def has_gpu() -> bool:
 def test_an_image_s_own_user_may_write(docker_service: LocalSageMaker, build: Build) -> None:
     """An image whose USER is not root fills /opt/ml/model all the same."""
     image = build("user", "id -u\necho w > /opt/ml/model/w", "USER 1234")
-    description = docker_service.run(with_image(docker_service, "user", image))
+    description = docker_service.run(request_for(docker_service, "user", image))
     assert description["TrainingJobStatus"] == "Completed"
     assert "1234" in docker_service.log("user")
 
@@ -150,7 +115,7 @@ def test_the_failure_reason(
     docker_service: LocalSageMaker, build: Build, name: str, script: str, reason: str
 ) -> None:
     """FailureReason is the failure file's text, else what ended the program, within 1,024 characters."""
-    description = docker_service.run(with_image(docker_service, name, build(name, script)))
+    description = docker_service.run(request_for(docker_service, name, build(name, script)))
     assert description["TrainingJobStatus"] == "Failed"
     assert description["FailureReason"].startswith("AlgorithmError: ")
     assert description["FailureReason"].endswith(reason), description["FailureReason"]
@@ -161,7 +126,7 @@ def test_the_request_replaces_entrypoint_and_arguments(docker_service: LocalSage
     """ContainerEntrypoint and ContainerArguments override the image's own and `train`."""
     image = build("override", "exit 9")
     algorithm = {"ContainerEntrypoint": ["/bin/echo", "instead"], "ContainerArguments": ["of", "train"]}
-    description = docker_service.run(with_image(docker_service, "override", image, Algorithm=algorithm))
+    description = docker_service.run(request_for(docker_service, "override", image, Algorithm=algorithm))
     assert description["TrainingJobStatus"] == "Completed"
     assert "instead of train" in docker_service.log("override")
     assert any("no model.tar.gz is uploaded" in line for line in docker_service.log("override"))
@@ -171,7 +136,7 @@ def test_an_ecr_address_is_the_local_image(docker_service: LocalSageMaker, build
     """ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG runs NAME:TAG of this machine."""
     image = build("pushed", "echo same image")
     address = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{image}"
-    description = docker_service.run(with_image(docker_service, "address", address))
+    description = docker_service.run(request_for(docker_service, "address", address))
     assert description["TrainingJobStatus"] == "Completed"
     assert description["AlgorithmSpecification"]["TrainingImage"] == address
 
@@ -179,7 +144,7 @@ def test_an_ecr_address_is_the_local_image(docker_service: LocalSageMaker, build
 def test_an_image_without_train(docker_service: LocalSageMaker, build: Build) -> None:
     """An image that cannot start fails its job, and the reason says what was not found."""
     image = build("nothing", "", "RUN rm /usr/local/bin/train", "ENV PATH=/usr/bin")
-    description = docker_service.run(with_image(docker_service, "nothing", image))
+    description = docker_service.run(request_for(docker_service, "nothing", image))
     assert description["TrainingJobStatus"] == "Failed"
     assert "train" in description["FailureReason"]
 
@@ -190,7 +155,7 @@ def test_results_in_a_folder_belong_to_the_user(
     """A file:// S3OutputPath gets the archive as a file of the service's own user."""
     image = build("folder", "echo w > /opt/ml/model/w")
     output = {"S3OutputPath": f"file://{tmp_path}/results"}
-    docker_service.run(with_image(docker_service, "folder", image, OutputDataConfig=output))
+    docker_service.run(request_for(docker_service, "folder", image, OutputDataConfig=output))
     model = tmp_path / "results" / "folder" / "output" / "model.tar.gz"
     assert model.stat().st_uid == os.getuid()
     with tarfile.open(model) as archive:
@@ -202,7 +167,7 @@ def test_a_container_that_someone_removes(docker_service: LocalSageMaker, build:
     import docker  # noqa: PLC0415  an optional part
 
     name = docker_service.create(
-        with_image(docker_service, "removed", build("removed", "echo waiting; exec sleep 600"))
+        request_for(docker_service, "removed", build("removed", "echo waiting; exec sleep 600"))
     )
     docker_service.until_logged(name, "waiting")
     with contextlib.closing(docker.DockerClient.from_env()) as client:
@@ -221,7 +186,7 @@ def test_jobs_run_side_by_side(docker_service: LocalSageMaker, build: Build) -> 
     """Two jobs at once have their own networks, trees and logs."""
     image = build("pair", "cat /opt/ml/input/config/hyperparameters.json; sleep 1; echo; echo done")
     names = [
-        docker_service.create(with_image(docker_service, f"pair-{n}", image, HyperParameters={"n": str(n)}))
+        docker_service.create(request_for(docker_service, f"pair-{n}", image, HyperParameters={"n": str(n)}))
         for n in range(3)
     ]
     for number, name in enumerate(names):
