@@ -16,8 +16,9 @@ from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
 from local_mode.store import RUNNING, STOPPING, TrainingJob, TrainingJobStore
 from local_mode.training_jobs import channels, debugger, tree
+from local_mode.training_jobs.endings import Ending
 from local_mode.training_jobs.outputs import Destination
-from local_mode.training_jobs.record import Ending, RunRecord
+from local_mode.training_jobs.record import RunRecord
 from local_mode.training_jobs.run import HOST, STOPPING_MESSAGE, TrainingJobRun
 from local_mode.training_jobs.slots import Slots
 

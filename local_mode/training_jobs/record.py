@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from local_mode.store import FAILED
+from local_mode.training_jobs.endings import Ending
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +23,6 @@ class Progress:
     stderr: int = 0
     events: int = 0  # in the stream, remarks of our own among them
     metrics: int = 0  # of the job
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """How a job ends; by default as a failure of ours."""
-
-    status: str
-    secondary_status: str
-    message: str
-    failure_reason: str | None = None
-
-    @classmethod
-    def failed(cls, reason: str) -> "Ending":
-        return cls(
-            status=FAILED, secondary_status="Failed", message="Training job failed", failure_reason=reason
-        )
 
 
 class RunRecord:

@@ -25,16 +25,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drydock.contract import FAILURE_REASON_MAX_CHARACTERS
-from local_mode.engines.base import DISK_FULL, Engine, Host, HostError, HostExit
+from local_mode.engines.base import Engine, Host, HostError, HostExit
 from local_mode.engines.folders import remove_tree
 from local_mode.errors import ServiceError, ValidationException, disk_is_full
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
-from local_mode.store import COMPLETED, STOPPED, TrainingJob, TrainingJobStore
+from local_mode.store import TrainingJob, TrainingJobStore
 from local_mode.training_jobs import channels, debugger, tree
+from local_mode.training_jobs.endings import COMPLETION, LOST, MAX_RUNTIME, STOP, Ending
 from local_mode.training_jobs.log import HostLog
 from local_mode.training_jobs.outputs import MODEL_ARCHIVE, OUTPUT_ARCHIVE, Destination, write_tar_gz
-from local_mode.training_jobs.record import Ending, RunRecord
+from local_mode.training_jobs.record import RunRecord
 from local_mode.training_jobs.slots import Ticket
 
 HOST = "algo-1"
@@ -49,26 +50,9 @@ _FULL_DISK_BYTES = 1 << 20  # free, where a program has failed
 _FULL_DISK_SECONDS = 0.5  # between two looks for space
 
 RESTARTING = "Restarting"
-LOST_REASON = (
-    "InternalServerError: the local SageMaker ended without a word while the job ran, "
-    "and its program is gone or was run by another engine"
-)
 STOPPING_MESSAGE = "Stopping the training job"
 
 logger = logging.getLogger(__name__)
-
-
-_COMPLETED = Ending(status=COMPLETED, secondary_status="Completed", message="Training job completed")
-_STOPPED = Ending(status=STOPPED, secondary_status="Stopped", message="Training job stopped")
-_MAX_RUNTIME = Ending(
-    status=STOPPED,
-    secondary_status="MaxRuntimeExceeded",
-    message="Training job runtime exceeded MaxRuntimeInSeconds provided",
-)
-
-
-def _failed(reason: str) -> Ending:
-    return Ending.failed(reason[:FAILURE_REASON_MAX_CHARACTERS])
 
 
 class _EndedEarlyError(Exception):
@@ -161,12 +145,12 @@ class TrainingJobRun:
             return self._attempts()
         except Exception as error:
             logger.exception("training job %s", self._job.name)
-            return self._failed_by(error)
+            return Ending.failed_by(error)
 
     def _attempts(self) -> Ending:
         ending = None
         if self._found is None and self._record.progress is not None:
-            ending = _failed(LOST_REASON)
+            ending = LOST
         while ending is None or self._may_retry(ending):
             if ending is not None:
                 self._restart(ending)
@@ -189,10 +173,10 @@ class TrainingJobRun:
             except _EndedEarlyError as early:
                 ending = early.ending
             except (channels.DataError, HostError) as error:
-                ending = _failed(str(error))
+                ending = Ending.failed(str(error))
             except Exception as error:
                 logger.exception("training job %s", self._job.name)
-                ending = self._failed_by(error)
+                ending = Ending.failed_by(error)
             if not self._may_retry(ending):
                 # Before the host goes: a later service could not tell how it had ended.
                 with contextlib.suppress(OSError):  # a full disk; the ending has more to say than this
@@ -200,13 +184,7 @@ class TrainingJobRun:
         return ending
 
     def _may_retry(self, ending: Ending) -> bool:
-        ours = (ending.failure_reason or "").startswith("InternalServerError")
-        return ours and self._retries < self._retry_limit and self._reason_to_stop() is None
-
-    def _failed_by(self, error: Exception) -> Ending:
-        if disk_is_full(error):
-            return _failed(f"{DISK_FULL}: {error}; free some space (python -m local_mode gc --older-than 7d)")
-        return _failed(f"InternalServerError: {type(error).__name__}: {error}")
+        return ending.is_ours and self._retries < self._retry_limit and self._reason_to_stop() is None
 
     def _end(self, ending: Ending) -> None:
         """Writes the end down, on a full disk as soon as there is space for it."""
@@ -309,7 +287,7 @@ class TrainingJobRun:
 
     def _upload(self, host: Host, exit_: HostExit, early: Ending | None) -> Ending:
         # Read first: an upload may fail, and the program's own words say more.
-        failed = None if early or exit_.code == 0 else _failed(self._failure_reason(host, exit_))
+        failed = None if early or exit_.code == 0 else Ending.failed(self._failure_reason(host, exit_))
         self._store.enter(self._job.name, "Uploading", "Uploading generated training model")
         destination = Destination.from_uri(self._job.request["OutputDataConfig"]["S3OutputPath"])
         for folder, file_name in ((tree.MODEL, MODEL_ARCHIVE), (tree.OUTPUT_DATA, OUTPUT_ARCHIVE)):
@@ -322,7 +300,7 @@ class TrainingJobRun:
                 if count:
                     destination.upload(packed, uri, self._objects)
             except (OSError, ServiceError) as error:
-                return failed or _failed(f"ClientError: Artifact upload failed: {uri}: {error}")
+                return failed or Ending.failed(f"ClientError: Artifact upload failed: {uri}: {error}")
             finally:
                 packed.unlink(missing_ok=True)
             if folder == tree.MODEL and not count:
@@ -333,10 +311,10 @@ class TrainingJobRun:
             ):
                 self._log.note(note)
         except (OSError, ServiceError) as error:
-            return failed or _failed(f"ClientError: Artifact upload failed: {error}")
+            return failed or Ending.failed(f"ClientError: Artifact upload failed: {error}")
         if failed or early:
-            return failed or early or _COMPLETED
-        return _STOPPED if self._stop.is_set() else _COMPLETED
+            return failed or early or COMPLETION
+        return STOP if self._stop.is_set() else COMPLETION
 
     def _failure_reason(self, host: Host, exit_: HostExit) -> str:
         """`AlgorithmError: TEXT, exit code: N`, TEXT shortened so that the whole has its place."""
@@ -401,8 +379,8 @@ class TrainingJobRun:
 
     def _reason_to_stop(self) -> Ending | None:
         if self._stop.is_set():
-            return _STOPPED
-        return _MAX_RUNTIME if time.monotonic() >= self._deadline else None
+            return STOP
+        return MAX_RUNTIME if time.monotonic() >= self._deadline else None
 
     def _check(self) -> None:
         """Between the pieces of what comes before the program."""

@@ -14,8 +14,8 @@ from local_mode.home import Home
 class Unused:
     """Listeners of an engine that starts no host."""
 
-    def open(self, address: str) -> int:
-        raise AssertionError(address)
+    def open(self, address: str, port: int | None = None) -> int:
+        raise AssertionError(address, port)
 
     def close(self, address: str) -> None:
         raise AssertionError(address)
