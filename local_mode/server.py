@@ -1,7 +1,9 @@
 """The one HTTP port: which service a request is for, and what every reply has in common."""
 
+import contextlib
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -282,12 +284,14 @@ def _json(document: Mapping[str, Any]) -> Response:
 def _start(listener: Listener) -> None:
     threading.Thread(
         target=listener.serve_forever,
-        kwargs={"poll_interval": 0.1},  # seconds; how long `_stop` may take
         name=f"listen-{listener.port}",
         daemon=True,
     ).start()
 
 
 def _stop(listener: Listener) -> None:
+    # Wakes the loop, which else looks up every `poll_interval` only.
+    with contextlib.suppress(OSError):
+        listener.socket.shutdown(socket.SHUT_RDWR)
     listener.shutdown()
     listener.server_close()

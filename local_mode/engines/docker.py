@@ -11,6 +11,7 @@ import http
 import os
 import struct
 import tarfile
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
@@ -163,7 +164,7 @@ class DockerEngine:
             notes: tuple[str, ...] = ()
             if spec.wants_gpu and not self._has_gpu:
                 notes = ("the instance type has a GPU, this Docker has no nvidia runtime: it runs without",)
-            return DockerHost(container, spec, notes=notes, cleanup=cleanup.pop_all())
+            return DockerHost(container, spec, network=network, notes=notes, cleanup=cleanup.pop_all())
 
     def find(self, spec: HostSpec) -> "DockerHost | None":
         prefix = self._prefix(spec)
@@ -174,13 +175,18 @@ class DockerEngine:
                 return None
             if container.status == "created":
                 return None
-            network = self._client.networks.get(prefix)
-            cleanup.callback(_quietly, network.remove)
-            notes = () if spec.isolated else self._answer_again(container, network, cleanup)
+            notes: tuple[str, ...] = ()
+            network: Network | None = None
+            with contextlib.suppress(docker.errors.NotFound):  # it goes once the program has ended
+                network = self._client.networks.get(prefix)
+            if network is not None:
+                cleanup.callback(_quietly, network.remove)
+                if not spec.isolated:
+                    notes = self._answer_again(container, network, cleanup)
             volume = self._client.volumes.get(f"{prefix}-{spec.host_name}")
             cleanup.callback(_quietly, volume.remove, force=True)
             cleanup.callback(_quietly, container.remove, force=True, v=True)
-            return DockerHost(container, spec, notes=notes, cleanup=cleanup.pop_all())
+            return DockerHost(container, spec, network=network, notes=notes, cleanup=cleanup.pop_all())
 
     def sweep(self, keep: Collection[str] = ()) -> None:
         """Removes containers, volumes and networks of this home."""
@@ -261,9 +267,17 @@ class DockerHost:
     """One container; its volume, network and listener go with it."""
 
     def __init__(
-        self, container: Container, spec: HostSpec, *, notes: tuple[str, ...], cleanup: contextlib.ExitStack
+        self,
+        container: Container,
+        spec: HostSpec,
+        *,
+        network: Network | None,
+        notes: tuple[str, ...],
+        cleanup: contextlib.ExitStack,
     ) -> None:
         self.notes = notes
+        # Takes the daemon a tenth of a second or two: done while the outputs are packed.
+        self._disconnect = threading.Thread(target=_remove_early, args=(network,), daemon=True)
         self._container = container
         self._spec = spec
         self._cleanup = cleanup
@@ -325,6 +339,8 @@ class DockerHost:
     def wait(self) -> HostExit:
         with _docker_errors("cannot wait for the container"):
             status = self._container.wait(timeout=None)
+            if self._disconnect.ident is None:
+                self._disconnect.start()
             self._container.reload()
         return HostExit(
             code=int(status["StatusCode"]), out_of_memory=bool(self._container.attrs["State"]["OOMKilled"])
@@ -348,6 +364,8 @@ class DockerHost:
 
     def remove(self) -> None:
         """Removes all; the first error is raised after the rest has been tried."""
+        if self._disconnect.ident is not None:
+            self._disconnect.join()
         with _docker_errors("cannot remove the container"):
             self._cleanup.close()
 
@@ -429,6 +447,13 @@ def _quietly(remove: Callable[..., Any], **options: Any) -> None:
             time.sleep(_POLL_SECONDS)
         else:
             return
+
+
+def _remove_early(network: Network | None) -> None:
+    """What fails here is tried again, and told, when the host is removed."""
+    if network is not None:
+        with contextlib.suppress(*_DOCKER_ERRORS):
+            network.remove()
 
 
 def _one_line(error: Exception) -> str:
