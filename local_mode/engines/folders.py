@@ -51,6 +51,7 @@ def folder_entries(
 ) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """What a folder holds, names relative to it; `inside` is where a container would have it."""
     pending = [root]
+    names: dict[tuple[int, int], str] = {}  # of files with several, by device and number
     while pending:
         folder = pending.pop()
         if not os.access(folder, os.R_OK | os.X_OK):
@@ -67,7 +68,12 @@ def folder_entries(
                 info.type = tarfile.DIRTYPE
                 yield info, None
                 pending.append(path)
+            elif (first := names.get((status.st_dev, status.st_ino))) is not None:
+                info.type, info.linkname = tarfile.LNKTYPE, first
+                yield info, None
             elif stat.S_ISREG(status.st_mode):
+                if status.st_nlink > 1:
+                    names[status.st_dev, status.st_ino] = info.name
                 if not os.access(path, os.R_OK):
                     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
                 with path.open("rb") as file:

@@ -197,6 +197,25 @@ def test_what_is_left_out_cannot_be_named_by_a_hard_link(tmp_path: Path) -> None
     assert (count, len(notes)) == (0, 2)
 
 
+def test_a_file_of_several_names_is_packed_once(tmp_path: Path) -> None:
+    """`best` as a hard link to a checkpoint takes no second copy of the weights."""
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "checkpoint").write_bytes(b"weights")
+    for second in ("best", "sub/best"):
+        (folder / second).hardlink_to(folder / "checkpoint")
+    (tmp_path / "outside").hardlink_to(folder / "checkpoint")
+    members, count, notes = pack(folder, tmp_path / "model.tar.gz")
+    assert (count, notes) == (3, [])
+    assert {name: info.linkname for name, info in members.items() if info.islnk()} == {
+        "checkpoint": "best",
+        "sub/best": "best",
+    }
+    with tarfile.open(tmp_path / "model.tar.gz") as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    assert (tmp_path / "unpacked" / "sub" / "best").read_bytes() == b"weights"
+
+
 def test_odd_names_are_kept_and_said_on_one_line(tmp_path: Path) -> None:
     """Any bytes may be a name: they come back as they were, and a note about them is one line of UTF-8."""
     folder = tmp_path / "model"
