@@ -108,7 +108,7 @@ class TrainingJobs:
             return None
         try:
             return self._engine.find(tree.host_spec(job, (), host=HOST, region=self._region))
-        except HostError:
+        except (HostError, OSError, ValueError):  # whatever is wrong with one job, the service starts
             logger.exception("training job %s cannot be taken over", job.name)
             return None
 

@@ -1,6 +1,7 @@
 """What must be known of a running job by the service that takes it over: one small file a job."""
 
 import json
+import logging
 import os
 import threading
 from dataclasses import asdict, dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from local_mode.training_jobs.endings import Ending
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,8 @@ class RunRecord:
         found = _read(path)
         self.engine: str = found.get("engine", engine)  # of the service that ran the job last
         # Known from when a program was started.
-        self.progress = Progress(**found["progress"]) if "progress" in found else None
-        self.ending = Ending(**found["ending"]) if "ending" in found else None
+        self.progress: Progress | None = found.get("progress")
+        self.ending: Ending | None = found.get("ending")
 
     def begin(self, *, engine: str) -> None:
         """A host will be made. Raises OSError, as the others do."""
@@ -68,7 +71,13 @@ class RunRecord:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):  # ValueError: after a power cut
+        document: dict[str, Any] = dict(json.loads(path.read_bytes()))
+        for name, kind in (("progress", Progress), ("ending", Ending)):
+            if name in document:
+                document[name] = kind(**document[name])
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError) as error:  # after a power cut, or of another version
+        logger.warning("%s cannot be read: %s", path, error)
         return {}
     return document
