@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -191,6 +192,8 @@ class TrainingJobs:
                 self.store.request_stop(name, f"{STOPPING_MESSAGE}: the local SageMaker is shutting down")
             except ValidationException:
                 logger.debug("%s stops already", name)
+            except sqlite3.Error:  # a full disk: the program is stopped all the same
+                logger.exception("training job %s: its stop could not be written", name)
             run.stop(grace_seconds=CLOSE_GRACE_SECONDS)
         for _run, thread in running.values():
             thread.join()

@@ -133,3 +133,18 @@ def test_a_log_that_fills_the_disk(disk: Path) -> None:
         }
         failure(service, service.request("loud", AlgorithmSpecification=algorithm))
         assert service.leftovers() == []
+
+
+def test_a_service_that_stops_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
+    """Its programs end with it all the same, and the next service says how the job ended."""
+    flag = tmp_path / "flag"
+    with local_sagemaker("process", disk) as service:
+        name = service.create(service.script("stopped", PATIENT, Environment={"FLAG": str(flag)}))
+        service.until_logged(name, "waiting")
+        ballast = fill(disk)
+    assert [each for each in service.leftovers() if each.startswith("process")] == []
+    ballast.unlink()
+    with local_sagemaker("process", disk) as service:
+        description = service.finish(name)
+        assert description["TrainingJobStatus"] in {"Stopped", "Failed"}
+        assert service.leftovers() == []
