@@ -23,15 +23,15 @@ def test_a_line_is_at_the_client_at_once(service: LocalSageMaker) -> None:
 
     The median is held to that; a machine that does other things at the same time may be late with one.
     """
-    service.create(service.script("ticks", TICKS))
+    service.create(service.script("log-time", TICKS))
     delays: list[float] = []
-    for page in pages(service, "ticks"):
+    for page in pages(service, "log-time"):
         seen = time.time()
         lines = [event["message"] for event in page]
         delays += [seen - float(line.removeprefix("now ")) for line in lines if line.startswith("now ")]
         if len(delays) == 20:
             break
-    service.finish("ticks")
+    service.finish("log-time")
     assert len(delays) == 20
     assert statistics.median(delays) < 0.5, delays
     assert max(delays) < 3, delays
