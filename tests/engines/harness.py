@@ -70,6 +70,27 @@ class LocalSageMaker:
         }
         return self.request(name, HyperParameters=parameters, **changes)
 
+    def offline(self, name: str, script: str, shell: str, **changes: Any) -> dict[str, Any]:
+        """A program that asks nothing of the service, so that it may be killed at any moment.
+
+        A Python script for the process engine, one line of shell in a container.
+        """
+        if self.engine == "process":
+            folder = self.home.with_name(f"{self.home.name}-code-{name}")
+            folder.mkdir(exist_ok=True)
+            (folder / "program.py").write_text(script)
+            parameters = {
+                "sagemaker_program": json.dumps("program.py"),
+                "sagemaker_submit_directory": json.dumps(str(folder)),
+            }
+            return self.request(name, HyperParameters=parameters, **changes)
+        request = self.request(name, **changes)
+        request["AlgorithmSpecification"] |= {
+            "ContainerEntrypoint": ["sh", "-c"],
+            "ContainerArguments": [shell],
+        }
+        return request
+
     def create(self, request: Mapping[str, Any]) -> str:
         self.client("sagemaker").create_training_job(**request)
         return str(request["TrainingJobName"])

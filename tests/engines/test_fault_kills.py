@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.engines.harness import BUCKET, ENDED, IMAGE, LocalSageMaker, local_sagemaker, polls
+from tests.engines.harness import BUCKET, ENDED, LocalSageMaker, local_sagemaker, polls
 
 pytestmark = pytest.mark.slow
 
@@ -52,15 +52,7 @@ class Acknowledged:
 
 
 def request(service: LocalSageMaker, name: str) -> dict[str, Any]:
-    if service.engine == "process":
-        made = service.script(name, SCRIPT)
-    else:
-        made = service.request(name)
-        made["AlgorithmSpecification"] |= {
-            "ContainerEntrypoint": ["sh", "-c"],
-            "ContainerArguments": [SHELL],
-            "TrainingImage": IMAGE,
-        }
+    made = service.offline(name, SCRIPT, SHELL)
     made["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "value", "Regex": "value=([0-9]+)"}]
     return made
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.harness import IMAGE, LocalSageMaker, local_sagemaker
+from tests.engines.harness import LocalSageMaker, local_sagemaker
 
 pytestmark = pytest.mark.slow
 
@@ -15,15 +15,7 @@ COUNT, LIMIT = 10, 2
 
 def tiny(service: LocalSageMaker, name: str) -> dict[str, Any]:
     """A job that does next to nothing, on either engine."""
-    if service.engine == "process":
-        return service.script(name, "print('hello')\n")
-    algorithm = {
-        "TrainingImage": IMAGE,
-        "TrainingInputMode": "File",
-        "ContainerEntrypoint": ["sh", "-c"],
-        "ContainerArguments": ["echo hello; sleep 0.5"],
-    }
-    return service.request(name, AlgorithmSpecification=algorithm)
+    return service.offline(name, "print('hello')\n", "echo hello; sleep 0.5")
 
 
 def test_ten_jobs_wait_for_their_turn(engine: str, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_what_is_left_of_the_time_and_a_stop(engine: str, tmp_path: Path) -> Non
 def test_a_job_that_had_not_begun_begins_again(engine: str, tmp_path: Path) -> None:
     """Killed right behind CreateTrainingJob, and again during its start, a job still comes to its end."""
     with local_sagemaker(engine, tmp_path) as service:
-        name = service.create(service.script("again", "print('once')\n"))
+        name = service.create(service.offline("again", "print('once')\n", "echo once"))
         kill(service)
     with local_sagemaker(engine, tmp_path) as service:
         kill(service)
