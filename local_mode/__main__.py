@@ -51,7 +51,7 @@ def up(home: Home, options: argparse.Namespace) -> int:
         return _fail(f"cannot write {home.service_log}: {error.strerror}")
     # Behind the parsing, so that `--help` and a wrong option answer at once.
     from local_mode.engines.base import EngineUnavailableError  # noqa: PLC0415
-    from local_mode.service import DEFAULT_MAX_JOBS, StartError, running  # noqa: PLC0415
+    from local_mode.lifetime import DEFAULT_MAX_JOBS, StartError, running  # noqa: PLC0415
 
     try:
         limit = options.max_jobs or DEFAULT_MAX_JOBS

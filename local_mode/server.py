@@ -20,13 +20,12 @@ from local_mode.http import ClientGoneError, Listener, Request, Response
 from local_mode.protocol import JsonApi
 from local_mode.s3 import app as s3
 from local_mode.s3.call import is_local_name
+from local_mode.service import Service
 from local_mode.training_jobs import operations as training_jobs
 from local_mode.training_jobs import search, tags
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
-
-    from local_mode.service import Service
 
 access = logging.getLogger("local_mode.access")
 logger = logging.getLogger(__name__)
@@ -51,13 +50,13 @@ def _validate_logs(operation: "OperationModel", values: dict[str, Any]) -> None:
     logs_api.check_members(operation.name, values)
 
 
-SAGEMAKER: "JsonApi[Service]" = JsonApi(
+SAGEMAKER: JsonApi[Service] = JsonApi(
     name="SageMaker",
     model=sagemaker_model,
     operations={**training_jobs.OPERATIONS, **search.OPERATIONS, **tags.OPERATIONS},
     validate=_validate_sagemaker,
 )
-LOGS: "JsonApi[Service]" = JsonApi(
+LOGS: JsonApi[Service] = JsonApi(
     name="CloudWatch Logs",
     model=lambda: protocol.service_model("logs"),
     operations=logs_api.OPERATIONS,
@@ -105,7 +104,7 @@ class Server:
     def port(self) -> int:
         return self._listener.port
 
-    def serve(self, service: "Service", collect: Callable[[Limits], Freed]) -> None:
+    def serve(self, service: Service, collect: Callable[[Limits], Freed]) -> None:
         """Starts answering, in threads; `collect` is what `gc` runs."""
         self._service, self._collect = service, collect
         self._serving.set()

@@ -6,17 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import botocore.session
 
 from local_mode.errors import ValidationException
+from local_mode.service import Service
 from local_mode.store import TrainingJob, TrainingJobStore, moment
 from local_mode.training_jobs.outputs import MODEL_ARCHIVE, Destination
 from local_mode.training_jobs.run import DEFAULT_MAX_RUNTIME_SECONDS
-
-if TYPE_CHECKING:
-    from local_mode.service import Service
 
 _DEFAULT_MAX_RESULTS = 10
 # No job here has what these filter by.
@@ -29,26 +27,26 @@ _SORT_KEYS: Mapping[str, Callable[[TrainingJob], tuple[str, ...]]] = {
 }
 
 
-def create_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+def create_training_job(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     return {"TrainingJobArn": service.jobs.create(request).arn}
 
 
-def describe_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+def describe_training_job(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     store = service.jobs.store
     return describe(store.get(request["TrainingJobName"]), store)
 
 
-def stop_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+def stop_training_job(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     service.jobs.stop(request["TrainingJobName"])
     return {}
 
 
-def delete_training_job(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+def delete_training_job(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     service.jobs.delete(request["TrainingJobName"])
     return {}
 
 
-def list_training_jobs(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+def list_training_jobs(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """A page; `NextToken` says the place of its last job, so that jobs that come meanwhile move nothing."""
     sort_by, order = request.get("SortBy", "CreationTime"), request.get("SortOrder", "Ascending")
     key, descending = _SORT_KEYS[sort_by], order == "Descending"
@@ -69,7 +67,7 @@ def list_training_jobs(service: "Service", request: dict[str, Any]) -> dict[str,
     return reply
 
 
-OPERATIONS: Mapping[str, Callable[["Service", dict[str, Any]], dict[str, Any]]] = {
+OPERATIONS: Mapping[str, Callable[[Service, dict[str, Any]], dict[str, Any]]] = {
     "CreateTrainingJob": create_training_job,
     "DeleteTrainingJob": delete_training_job,
     "DescribeTrainingJob": describe_training_job,

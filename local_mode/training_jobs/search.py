@@ -10,16 +10,14 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobs.validation import service_model
 from local_mode.errors import ValidationException
+from local_mode.service import Service
 from local_mode.training_jobs import properties
 from local_mode.training_jobs.operations import describe
 from local_mode.training_jobs.properties import Property, Record
-
-if TYPE_CHECKING:
-    from local_mode.service import Service
 
 _DEFAULT_MAX_RESULTS = 10
 _DEFAULT_SORT = "LastModifiedTime"
@@ -38,7 +36,7 @@ _TEXT_ONLY = ("Contains", "In")
 _OF_PRESENCE = ("Exists", "NotExists")
 
 
-def search(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
+def search(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """A page of the records that satisfy the expression; those without the property to sort by come last."""
     condition = _condition(request.get("SearchExpression"))
     sort = Property.named(request.get("SortBy", _DEFAULT_SORT))
@@ -69,10 +67,10 @@ def search(service: "Service", request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-OPERATIONS: Mapping[str, Callable[["Service", dict[str, Any]], dict[str, Any]]] = {"Search": search}
+OPERATIONS: Mapping[str, Callable[[Service, dict[str, Any]], dict[str, Any]]] = {"Search": search}
 
 
-def _records(service: "Service") -> Iterator[Record]:
+def _records(service: Service) -> Iterator[Record]:
     store = service.jobs.store
     for job in store.all():
         described = {name: value for name, value in describe(job, store).items() if name in _record_fields()}

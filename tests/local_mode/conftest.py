@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from local_mode.home import Home
-from local_mode.service import Service, running
+from local_mode.lifetime import running
+from local_mode.service import Service
 from tests.local_mode.harness import RunningService, client, start_service
 
 
