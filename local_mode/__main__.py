@@ -59,9 +59,9 @@ def up(home: Home, options: argparse.Namespace) -> int:
             _await_health(service.endpoint)
             document = {"pid": os.getpid(), "endpoint": service.endpoint, "engine": service.jobs.engine_name}
             home.write_service_file(document)
+            identity = home.identity()  # before anyone is told that it is ready, and may remove it
             try:
                 print(f"ready {service.endpoint} engine={service.jobs.engine_name}", flush=True)
-                identity = home.identity()
                 while not stop.wait(_HOME_SECONDS):
                     if home.identity() != identity:
                         return _fail(f"the home {home.root} was removed or replaced: its service ends")
