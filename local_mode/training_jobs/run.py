@@ -27,16 +27,16 @@ from pathlib import Path
 from drydock.contract import FAILURE_REASON_MAX_CHARACTERS
 from local_mode.engines.base import Engine, Host, HostError, HostExit
 from local_mode.engines.folders import remove_tree
-from local_mode.errors import ServiceError, ValidationException, disk_is_full
+from local_mode.errors import ValidationException, disk_is_full
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
 from local_mode.store import TrainingJob, TrainingJobStore
-from local_mode.training_jobs import channels, debugger, tree
+from local_mode.training_jobs import channels, tree
 from local_mode.training_jobs.endings import COMPLETION, LOST, MAX_RUNTIME, STOP, Ending
 from local_mode.training_jobs.log import HostLog
-from local_mode.training_jobs.outputs import MODEL_ARCHIVE, OUTPUT_ARCHIVE, Destination, write_tar_gz
 from local_mode.training_jobs.record import RunRecord
 from local_mode.training_jobs.slots import Ticket
+from local_mode.training_jobs.uploads import UploadError, upload_results
 
 HOST = "algo-1"
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # StoppingCondition's default
@@ -289,28 +289,9 @@ class TrainingJobRun:
         # Read first: an upload may fail, and the program's own words say more.
         failed = None if early or exit_.code == 0 else Ending.failed(self._failure_reason(host, exit_))
         self._store.enter(self._job.name, "Uploading", "Uploading generated training model")
-        destination = Destination.from_uri(self._job.request["OutputDataConfig"]["S3OutputPath"])
-        for folder, file_name in ((tree.MODEL, MODEL_ARCHIVE), (tree.OUTPUT_DATA, OUTPUT_ARCHIVE)):
-            uri = destination.artifact(self._job.name, file_name)
-            packed = self._folder / file_name
-            try:
-                count, notes = write_tar_gz(host.entries(folder), packed, folder=folder)
-                for note in notes:
-                    self._log.note(note)
-                if count:
-                    destination.upload(packed, uri, self._objects)
-            except (OSError, ServiceError) as error:
-                return failed or Ending.failed(f"ClientError: Artifact upload failed: {uri}: {error}")
-            finally:
-                packed.unlink(missing_ok=True)
-            if folder == tree.MODEL and not count:
-                self._log.note("the program left nothing in /opt/ml/model: no model.tar.gz is uploaded")
         try:
-            for note in debugger.upload(
-                host, self._job.name, self._job.request, self._objects, scratch=self._folder
-            ):
-                self._log.note(note)
-        except (OSError, ServiceError) as error:
+            upload_results(host, self._job, self._objects, scratch=self._folder, note=self._log.note)
+        except UploadError as error:
             return failed or Ending.failed(f"ClientError: Artifact upload failed: {error}")
         if failed or early:
             return failed or early or COMPLETION
