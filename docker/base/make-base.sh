@@ -17,8 +17,8 @@ fail() {
 }
 
 suite=bookworm
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-security_mirror=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
+mirror=${DEBIAN_MIRROR:-} # debootstrap's own default
+security_mirror=${DEBIAN_SECURITY_MIRROR:-}
 image=
 force=false
 while [ $# -gt 0 ]; do
@@ -80,13 +80,16 @@ if [ -n "$bundle" ]; then
     apt_options=(-o Acquire::https::CAInfo=/run/ca.crt)
 fi
 
-printf 'debootstrap %s from %s\n' "$suite" "$mirror"
+printf 'debootstrap %s from %s\n' "$suite" "${mirror:-its default mirror}"
 log=$work/debootstrap.log
 # ca-certificates: pip, boto3 and git-over-https in the image need the public roots anyway.
-if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" > "$log" 2>&1; then
+if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${mirror:+"$mirror"} > "$log" 2>&1; then
     tail -n 20 "$log" >&2
-    fail "debootstrap failed (its last lines are above); is $mirror reachable, and does it have $suite?"
+    fail "debootstrap failed (its last lines are above); is ${mirror:-its mirror} reachable, and does it have $suite?"
 fi
+mirror=${mirror:-$(awk '$1 == "deb" { print $2; exit }' "$root/etc/apt/sources.list")}
+# Beside each other, on Debian's own hosts as on full mirrors.
+security_mirror=${security_mirror:-${mirror%/}-security}
 
 cat > "$root/etc/apt/sources.list" << SOURCES
 deb $mirror $suite main
