@@ -136,7 +136,7 @@ format: .venv/.dev  ## Format the code
 .PHONY: docs
 docs: .venv/.train  ## Write the tables in docs/ that are generated from the code
 	$(PYTHON) -m local_mode.support_document
-	$(PYTHON) -m drydock.hyperparameters
+	$(PYTHON) docs/write_training.py
 
 .PHONY: lock
 lock: .venv/.dev  ## Lock the requirements again (versions and hashes)

@@ -43,7 +43,6 @@ class Request:
     query: Sequence[tuple[str, str]]  # decoded, in the order sent; a name without `=` has the value ""
     headers: Message  # names in any letter case
     body: Body
-    content_length: int | None  # bytes; None for a chunked body
     client: str  # the peer's address
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -200,7 +199,6 @@ class _Handler(BaseHTTPRequestHandler):
                 query=urllib.parse.parse_qsl(query, keep_blank_values=True),
                 headers=self.headers,
                 body=body,
-                content_length=body.remaining if isinstance(body, _FixedBody) else None,
                 client=self.client_address[0],
             )
         )

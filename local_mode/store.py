@@ -2,16 +2,15 @@
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from local_mode import schema
+from local_mode.database import Database
 from local_mode.errors import ServiceError, ValidationException
 
 MAX_TAGS = 50  # of one resource, as on AWS
@@ -86,18 +85,10 @@ class TrainingJobStore:
     """All training jobs of one home; used by many threads."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut too
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        schema.prepare(self._connection)
+        self._database = Database(path, schema.prepare)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def create(self, *, name: str, arn: str, request: Mapping[str, Any], message: str) -> TrainingJob:
         """A new job, InProgress and Starting.
@@ -105,7 +96,7 @@ class TrainingJobStore:
         Raises ServiceError ResourceInUse for a name that was used before.
         """
         time_ = now()
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if connection.execute("SELECT 1 FROM training_jobs WHERE name = ?", (name,)).fetchone():
                 raise ServiceError(
                     "ResourceInUse", "Training job names must be unique within an AWS account and region"
@@ -121,26 +112,26 @@ class TrainingJobStore:
 
     def get(self, name: str) -> TrainingJob:
         """Raises ValidationException, as AWS does, for a name it does not know."""
-        with self._lock:
-            row = self._connection.execute("SELECT * FROM training_jobs WHERE name = ?", (name,)).fetchone()
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT * FROM training_jobs WHERE name = ?", (name,)).fetchone()
             if row is None:
                 raise ValidationException("Requested resource not found.")
-            return self._job(row)
+            return _job(connection, row)
 
     def all(self, *, statuses: Sequence[str] = ()) -> list[TrainingJob]:
         """Every job, or those with one of the given TrainingJobStatus, oldest first."""
-        with self._lock:
-            rows = self._connection.execute("SELECT * FROM training_jobs ORDER BY created, rowid").fetchall()
-            return [self._job(row) for row in rows if not statuses or row["status"] in statuses]
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM training_jobs ORDER BY created, rowid").fetchall()
+            return [_job(connection, row) for row in rows if not statuses or row["status"] in statuses]
 
     def enter(self, name: str, status: str, message: str) -> None:
         """The next secondary status begins (a running one ends); a new message alone replaces the old."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             _enter(connection, name, status, message, now())
 
     def start(self, name: str) -> None:
         """Sets TrainingStartTime."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("UPDATE training_jobs SET started = ? WHERE name = ?", (now(), name))
 
     def request_stop(self, name: str, message: str) -> None:
@@ -148,7 +139,7 @@ class TrainingJobStore:
 
         Raises ValidationException for a job that has ended or that stops already.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = connection.execute("SELECT status FROM training_jobs WHERE name = ?", (name,)).fetchone()
             if row is None:
                 raise ValidationException("Requested resource not found.")
@@ -170,7 +161,7 @@ class TrainingJobStore:
     ) -> None:
         """The job's last change."""
         time_ = now()
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             _enter(connection, name, secondary_status, message, time_)
             connection.execute(
                 "UPDATE transitions SET ended = ? WHERE job = ? AND ended IS NULL", (time_, name)
@@ -185,7 +176,7 @@ class TrainingJobStore:
 
         Raises ValidationException for an unknown job, ServiceError ResourceInUse for one that has not ended.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT arn, status FROM training_jobs WHERE name = ?", (name,)
             ).fetchone()
@@ -207,28 +198,28 @@ class TrainingJobStore:
 
         Raises ValidationException for a resource that there is not.
         """
-        with self._lock:
-            _check_arn(self._connection, arn)
-            return _tags(self._connection, arn)
+        with self._database.reading() as connection:
+            _check_arn(connection, arn)
+            return _tags(connection, arn)
 
     def add_tags(self, arn: str, tags: Mapping[str, str]) -> dict[str, str]:
         """Adds tags, or gives those that are there new values; returns all.
 
         Raises ValidationException for a resource that there is not, and for more than MAX_TAGS.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             _check_arn(connection, arn)
             _tag(connection, arn, tags)
             return _tags(connection, arn)
 
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
         """A key that is not there is no error. Raises ValidationException as `tags` does."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             _check_arn(connection, arn)
             connection.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])
 
     def add_metrics(self, name: str, values: Sequence[MetricValue]) -> None:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO metrics (job, name, value, time) VALUES (?, ?, ?, ?)",
                 [(name, value.name, value.value, value.time) for value in values],
@@ -236,7 +227,7 @@ class TrainingJobStore:
 
     def keep_metrics(self, name: str, count: int) -> None:
         """Forgets a job's values behind its first `count`."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "DELETE FROM metrics WHERE job = ? AND position NOT IN"
                 " (SELECT position FROM metrics WHERE job = ? ORDER BY position LIMIT ?)",
@@ -245,31 +236,28 @@ class TrainingJobStore:
 
     def metrics(self, name: str) -> list[MetricValue]:
         """Every value of a job, in the order of its log."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT name, value, time FROM metrics WHERE job = ? ORDER BY position", (name,)
-            ).fetchall()
-            return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
+        rows = self._database.rows(
+            "SELECT name, value, time FROM metrics WHERE job = ? ORDER BY position", name
+        )
+        return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
 
     def final_metrics(self, name: str) -> list[MetricValue]:
         """The last value of each metric, in the order of their first ones."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT name, value, time FROM metrics JOIN"
-                " (SELECT MIN(position) AS first, MAX(position) AS last"
-                " FROM metrics WHERE job = ? GROUP BY name) ON position = last ORDER BY first",
-                (name,),
-            ).fetchall()
-            return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
+        rows = self._database.rows(
+            "SELECT name, value, time FROM metrics JOIN"
+            " (SELECT MIN(position) AS first, MAX(position) AS last"
+            " FROM metrics WHERE job = ? GROUP BY name) ON position = last ORDER BY first",
+            name,
+        )
+        return [MetricValue(name=row["name"], value=row["value"], time=row["time"]) for row in rows]
 
     def metric_minutes(self) -> list[MetricMinute]:
         """Every metric of every job, by the minute."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT job, name, time / 60000 * 60000 AS minute, COUNT(*) AS count, SUM(value) AS total,"
-                " MIN(value) AS minimum, MAX(value) AS maximum"
-                " FROM metrics GROUP BY job, name, minute ORDER BY minute, MIN(position)"
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT job, name, time / 60000 * 60000 AS minute, COUNT(*) AS count, SUM(value) AS total,"
+            " MIN(value) AS minimum, MAX(value) AS maximum"
+            " FROM metrics GROUP BY job, name, minute ORDER BY minute, MIN(position)"
+        )
         return [
             MetricMinute(
                 job=row["job"],
@@ -283,43 +271,31 @@ class TrainingJobStore:
             for row in rows
         ]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # On a full disk SQLite may have rolled back itself, or a COMMIT may have left it open.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
-    def _job(self, row: sqlite3.Row) -> TrainingJob:
-        transitions = self._connection.execute(
-            "SELECT * FROM transitions WHERE job = ? ORDER BY position", (row["name"],)
-        ).fetchall()
-        return TrainingJob(
-            name=row["name"],
-            arn=row["arn"],
-            request=json.loads(row["request"]),
-            status=row["status"],
-            failure_reason=row["failure_reason"],
-            created=moment(row["created"]),
-            modified=moment(row["modified"]),
-            started=None if row["started"] is None else moment(row["started"]),
-            ended=None if row["ended"] is None else moment(row["ended"]),
-            transitions=tuple(
-                Transition(
-                    status=each["status"],
-                    message=each["message"],
-                    started=moment(each["started"]),
-                    ended=None if each["ended"] is None else moment(each["ended"]),
-                )
-                for each in transitions
-            ),
-        )
+def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> TrainingJob:
+    transitions = connection.execute(
+        "SELECT * FROM transitions WHERE job = ? ORDER BY position", (row["name"],)
+    ).fetchall()
+    return TrainingJob(
+        name=row["name"],
+        arn=row["arn"],
+        request=json.loads(row["request"]),
+        status=row["status"],
+        failure_reason=row["failure_reason"],
+        created=moment(row["created"]),
+        modified=moment(row["modified"]),
+        started=None if row["started"] is None else moment(row["started"]),
+        ended=None if row["ended"] is None else moment(row["ended"]),
+        transitions=tuple(
+            Transition(
+                status=each["status"],
+                message=each["message"],
+                started=moment(each["started"]),
+                ended=None if each["ended"] is None else moment(each["ended"]),
+            )
+            for each in transitions
+        ),
+    )
 
 
 def _check_arn(connection: sqlite3.Connection, arn: str) -> None:

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from local_mode.database import Database
 from local_mode.errors import ServiceError
+from local_mode.s3 import schema
 from local_mode.s3.blobs import Blob, Blobs
-from local_mode.s3.index import Index
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 MAX_KEY_BYTES = 1024
@@ -97,7 +98,7 @@ class ObjectStore:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.blobs = Blobs(root)
-        self.index = Index(root / "index.sqlite")
+        self.index = Database(root / "index.sqlite", schema.prepare)
         # Bytes that a killed process had left behind.
         self.swept = self.blobs.sweep(known=self._known_blobs())
 

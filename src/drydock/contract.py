@@ -34,12 +34,10 @@ TRAINING_JOB_NAME_VARIABLE = "TRAINING_JOB_NAME"
 TRAINING_JOB_ARN_VARIABLE = "TRAINING_JOB_ARN"
 REGION_VARIABLE = "AWS_REGION"
 
-# Hyperparameters that SDK script mode sends; both names also exist as upper-case variables.
+# SDK script mode names its script by a hyperparameter, or by the variable.
 PROGRAM_HYPERPARAMETER = "sagemaker_program"
-SUBMIT_DIRECTORY_HYPERPARAMETER = "sagemaker_submit_directory"
 TOOLKIT_HYPERPARAMETER_PREFIX = "sagemaker_"
 PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
-SUBMIT_DIRECTORY_VARIABLE = "SAGEMAKER_SUBMIT_DIRECTORY"
 # A tuning job adds this one to the hyperparameters of each of its training jobs.
 TUNING_OBJECTIVE_HYPERPARAMETER = "_tuning_objective_metric"
 
