@@ -30,7 +30,7 @@ from local_mode.engines.folders import remove_tree
 from local_mode.errors import ValidationException, disk_is_full
 from local_mode.logs import LogStore
 from local_mode.s3.store import ObjectStore
-from local_mode.store import TrainingJob, TrainingJobStore
+from local_mode.store import STOPPING, TrainingJob, TrainingJobStore
 from local_mode.training_jobs import channels, tree
 from local_mode.training_jobs.endings import COMPLETION, LOST, MAX_RUNTIME, STOP, Ending
 from local_mode.training_jobs.log import HostLog
@@ -283,6 +283,9 @@ class TrainingJobRun:
         if self._fault is not None:
             raise self._fault
         assert self._exit is not None
+        if early is None and self._job.status == STOPPING:
+            # An earlier service told it to stop, and died: its exit code is that of a stop, no failure.
+            early = self._reason_to_stop() or STOP
         return self._exit, early
 
     def _upload(self, host: Host, exit_: HostExit, early: Ending | None) -> Ending:
